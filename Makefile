@@ -1,0 +1,51 @@
+# Every task of the project, one line each. `make demo` and `make test` work in a clean clone.
+PYTHON ?= python3
+BIN := .venv/bin
+QUICK := not slow and not memory
+
+.PHONY: demo test lint types bench docs-check test-limits test-latest clean
+
+demo: .venv/run.stamp  ## segment the real ledger in examples/data, write out/retail/report.html
+	$(BIN)/daskseg rfm examples/data/online_retail.parquet --out out/retail
+
+test: .venv/test.stamp  ## the test suite (PYTEST_ARGS adds options)
+	$(BIN)/python -m pytest -m "$(QUICK)" $(PYTEST_ARGS)
+
+lint: .venv/lint.stamp  ## style
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: .venv/lint.stamp  ## types of the package
+	$(BIN)/mypy
+
+bench: .venv/run.stamp  ## k-means beside its peers, in fresh processes (BENCH_ARGS adds options)
+	$(BIN)/python -m benchmarks.compare.kmeans $(BENCH_ARGS)
+
+docs-check: .venv/test.stamp  ## what the README and the docstrings show is run
+	$(BIN)/python -m pytest tests/contract/test_readme.py daskseg
+
+test-limits: .venv/test.stamp  ## memory, crashes, clusters: what is too slow for `make test`
+	$(BIN)/python -m pytest -m "slow or memory" --timeout 3600 $(PYTEST_ARGS) || [ $$? -eq 5 ]
+
+test-latest: .venv-latest/bin/python  ## the test suite on the newest versions of everything
+	.venv-latest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable . --group test
+	.venv-latest/bin/python -m pytest -m "$(QUICK)" $(PYTEST_ARGS)
+
+clean:  ## all that make made
+	rm -rf .venv .venv-latest out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# ── environments ─────────────────────────────────────────────────────────────
+# The pip of older Pythons does not know --group, so it is renewed first.
+.venv/bin/python .venv-latest/bin/python:
+	@command -v "$(PYTHON)" >/dev/null || { echo "make: '$(PYTHON)' was not found. daskseg needs Python 3.11 or newer: install it, or name it with 'make PYTHON=/path/to/python3.11 ...'." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: '$(PYTHON)' is $$("$(PYTHON)" --version 2>&1). daskseg needs Python 3.11 or newer: install it, or name it with 'make PYTHON=/path/to/python3.11 ...'." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "make: '$(PYTHON)' has no venv module. Install it (on Debian and Ubuntu: apt-get install python3-venv), or name another Python with 'make PYTHON=/path/to/python3.11 ...'." >&2; exit 1; }
+	"$(PYTHON)" -m venv --clear $(@:/bin/python=)
+	$@ -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --upgrade pip || { rm -rf $(@:/bin/python=); exit 1; }
+
+.venv/run.stamp: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+.venv/test.stamp .venv/lint.stamp: .venv/%.stamp: .venv/run.stamp
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group $*
+	@touch $@

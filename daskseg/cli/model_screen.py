@@ -1,0 +1,87 @@
+"""What ``inspect`` shows of a saved model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from daskseg.cli.grid import grid
+from daskseg.formats import significant
+from daskseg.texts import text
+
+MAX_CENTRES = 6  # arbitrary: more columns than this do not fit a terminal; --json has them all
+
+
+def model_lines(record: Mapping[str, Any], path: Path) -> list[str]:
+    """Return the screen of ``inspect``.
+
+    Parameters
+    ----------
+    record : mapping
+        As `daskseg.segments.model.describe_model` returns it.
+    path : Path
+        The model directory.
+    """
+    facts = [
+        (key, _words(record[key])) for key in record if not isinstance(record[key], dict | list)
+    ]
+    width = max(len(key) for key, _ in facts)
+    lines = [str(path)] + [
+        text("cli.model.fact", key=key, value=value, width=width) for key, value in facts
+    ]
+    lines += ["", *_features(record), "", *_segments(record)]
+    for part in ("definitions", "cut_points", "versions"):
+        if record.get(part):
+            entries = record[part].items()
+            lines += ["", text(f"cli.model.{part}")]
+            lines += [
+                text("cli.model.item", key=key, value=_words(value)) for key, value in entries
+            ]
+    return lines
+
+
+def _features(record: Mapping[str, Any]) -> list[str]:
+    keys = ("feature", "unit", "role", "range", "definition")
+    rows = [
+        [
+            feature["name"],
+            str(feature["unit"] or ""),
+            feature["role"],
+            _range(feature),
+            str(feature["definition"] or ""),
+        ]
+        for feature in record["features"]
+    ]
+    return grid([text(f"cli.model.{key}") for key in keys], rows, "lllll")
+
+
+def _range(feature: Mapping[str, Any]) -> str:
+    limits = (feature.get("prepare") or {}).get("winsor")
+    if not limits:
+        return ""
+    low, high = map(significant, limits)
+    return text("cli.model.from_to", low=low, high=high)
+
+
+def _segments(record: Mapping[str, Any]) -> list[str]:
+    names = [feature["name"] for feature in record["features"] if feature["role"] == "active"]
+    names = names[:MAX_CENTRES]
+    heads = [text("cli.model.segment")]
+    heads += [text("cli.model.centre", feature=name) for name in names]
+    rows = [
+        [f"{one['segment_id']} {one['name']}", *(significant(one["centre"][n]) for n in names)]
+        for one in record["segments"]
+    ]
+    return grid(heads, rows, "l" + "r" * len(names))
+
+
+def _words(value: object) -> str:
+    """Write a value of the manifest on one line."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_words(one)}" for key, one in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_words, value))
+    if isinstance(value, float):
+        return significant(value)
+    return text("cli.model.none") if value is None else str(value)

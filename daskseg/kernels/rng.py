@@ -1,0 +1,102 @@
+"""Random numbers that depend on a seed, a purpose and a row number, and on nothing else.
+
+Covers: Philox4x32-10 by counter, for draws per row inside tasks, and generators for work in
+memory. Does not cover: distributions other than the uniform one.
+
+Reference: Salmon, Moraes, Dror and Shaw, Parallel random numbers: as easy as 1, 2, 3, SC 2011.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+# One stream per purpose: draws for one never repeat those for another.
+SAMPLE = 1
+SEEDING = 2
+
+_LOW_32 = np.uint64(0xFFFFFFFF)
+_SHIFT_32 = np.uint64(32)
+_MULTIPLIER_0 = np.uint64(0xD2511F53)
+_MULTIPLIER_1 = np.uint64(0xCD9E8D57)
+_WEYL_0 = np.uint64(0x9E3779B9)
+_WEYL_1 = np.uint64(0xBB67AE85)
+
+
+@numba.njit(nogil=True, cache=True)
+def philox(
+    c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any
+) -> tuple[Any, Any, Any, Any]:  # pragma: no cover - compiled
+    """Return the four 32-bit words of Philox4x32-10 for a counter and a key.
+
+    Parameters
+    ----------
+    c0, c1, c2, c3 : uint64 below 2**32
+        Counter words.
+    k0, k1 : uint64 below 2**32
+        Key words.
+    """
+    for _ in range(10):
+        product_0 = _MULTIPLIER_0 * c0
+        product_1 = _MULTIPLIER_1 * c2
+        c0, c1, c2, c3 = (
+            (product_1 >> _SHIFT_32) ^ c1 ^ k0,
+            product_1 & _LOW_32,
+            (product_0 >> _SHIFT_32) ^ c3 ^ k1,
+            product_0 & _LOW_32,
+        )
+        k0 = (k0 + _WEYL_0) & _LOW_32
+        k1 = (k1 + _WEYL_1) & _LOW_32
+    return c0, c1, c2, c3
+
+
+@numba.njit(nogil=True, cache=True)
+def _uniform(
+    seed: Any, purpose: int, first_row: int, n_rows: int
+) -> NDArray[np.float64]:  # pragma: no cover - compiled
+    result = np.empty(n_rows)
+    for i in range(n_rows):
+        row = np.uint64(first_row) + np.uint64(i)
+        a, b, _, _ = philox(
+            row & _LOW_32,
+            row >> _SHIFT_32,
+            np.uint64(purpose),
+            np.uint64(0),
+            seed & _LOW_32,
+            seed >> _SHIFT_32,
+        )
+        bits = ((a << _SHIFT_32) | b) >> np.uint64(11)
+        result[i] = (np.float64(bits) + 1.0) * 2.0**-53
+    return result
+
+
+def uniform(seed: int, purpose: int, first_row: int, n_rows: int) -> NDArray[np.float64]:
+    """Draw one number in (0, 1] for each row, from 53 bits.
+
+    Parameters
+    ----------
+    seed : int
+        Its lowest 64 bits count.
+    purpose : int
+        One of the streams of this module.
+    first_row, n_rows : int
+        Global numbers of the rows.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,), float64
+    """
+    return np.asarray(_uniform(np.uint64(seed & (2**64 - 1)), purpose, first_row, n_rows))
+
+
+def generator(seed: int, purpose: int, stream: int = 0) -> np.random.Generator:
+    """Return a generator for work in memory; one per purpose and stream.
+
+    Only its ``random`` method is used where results must keep their bits across releases
+    of NumPy.
+    """
+    key = np.array([seed & (2**64 - 1), (purpose << 32) | stream], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key))

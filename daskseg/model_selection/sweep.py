@@ -1,0 +1,251 @@
+"""All numbers of clusters at once: one sample, then two passes for the whole curve.
+
+Covers: the function `sweep` for studies, and the estimator `ClusterSweep` around it.
+Does not cover: the rule that suggests a number (see `model_selection.recommend`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClusterMixin
+from sklearn.utils.validation import check_is_fitted
+
+from daskseg.cluster.kmeans import KMeans, sample_rows_for
+from daskseg.cluster.parameters import check_number, seed_of
+from daskseg.cluster.seeding import RESTARTS, fit_sample
+from daskseg.cluster.survey import Survey, draw_sample, survey
+from daskseg.engine import passes, progress
+from daskseg.engine.blocks import Blocks
+from daskseg.errors import InputError, UsageError
+from daskseg.inputs import as_blocks
+from daskseg.kernels import grid
+from daskseg.kernels.sample import Sample
+from daskseg.metrics.silhouette import Evaluation, evaluate
+from daskseg.model_selection.recommend import CurveRow, Recommendation, recommend
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SweepFit:
+    """One number of clusters of a sweep.
+
+    Attributes
+    ----------
+    row : CurveRow
+    centres : ndarray of shape (k, n_features), float64
+        As fitted on the sample; start an exact fit from them.
+    shares, silhouettes, below_zero : ndarray of shape (k,), float64
+        Per cluster: share of the weight, mean silhouette, share of rows below zero.
+    """
+
+    row: CurveRow
+    centres: Floats
+    shares: Floats
+    silhouettes: Floats
+    below_zero: Floats
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """All numbers of clusters of a sweep, with what they share.
+
+    Attributes
+    ----------
+    fits : dict of int to SweepFit
+        By rising k; a k above the number of distinct rows is left out.
+    survey : Survey
+    sample : Sample
+    """
+
+    fits: dict[int, SweepFit]
+    survey: Survey
+    sample: Sample
+
+    @property
+    def curve(self) -> list[CurveRow]:
+        """The rows of ``curve.csv``."""
+        return [fit.row for fit in self.fits.values()]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the curve as a table, one row per k."""
+        return pd.DataFrame([asdict(row) for row in self.curve])
+
+
+def sweep(blocks: Blocks, ks: Iterable[int], seed: int = 0, *, n_init: int = RESTARTS) -> Sweep:
+    """Fit every number of clusters on one sample and evaluate all of them on all rows.
+
+    Parameters
+    ----------
+    blocks : Blocks
+    ks : iterable of int
+    seed : int
+    n_init : int
+        Starts on the sample per number of clusters.
+
+    Returns
+    -------
+    Sweep
+
+    Raises
+    ------
+    InputError
+        If the rows are too few, or cannot be clustered.
+
+    Notes
+    -----
+    Five passes whatever the number of ks: ranges, moments, sample, sums, silhouettes (and one
+    if numbers of rows are unknown). The errors belong to the centres of the sample; an exact
+    fit from them ends at most as high.
+    """
+    blocks = passes.measure(blocks)
+    wanted = sorted({int(k) for k in ks})
+    feasible = [k for k in wanted if k <= blocks.n_rows]
+    if not feasible:
+        raise InputError(
+            f"{blocks.n_rows} rows cannot be cut into {wanted} clusters: there are too few rows."
+        )
+    found = survey(blocks)
+    sample = draw_sample(blocks, found, seed, sample_rows_for(feasible[-1]))
+    if sample.is_whole:
+        feasible = [k for k in feasible if k <= len(sample.values)]
+        if not feasible:
+            raise InputError(
+                f"the rows have only {len(sample.values)} distinct points, which cannot be cut "
+                f"into {wanted} clusters."
+            )
+    centre_sets = fit_sample(
+        sample, feasible, found.mean_variance, seed, n_init=n_init, local=blocks.in_memory
+    )
+    evaluation = evaluate(blocks, centre_sets, found.extent)
+    fits = {k: _read(index, k, evaluation, found) for index, k in enumerate(feasible)}
+    return Sweep(fits, found, sample)
+
+
+def _read(index: int, k: int, evaluation: Evaluation, found: Survey) -> SweepFit:
+    stack = evaluation.clusters.means
+    own = slice(int(stack.starts[index]), int(stack.starts[index + 1]))
+    sse = grid.to_fractions(evaluation.step.sse, evaluation.exponents.sse)[own]
+    inertia = float(sum(sse))
+    whole = found.scatter * found.total_weight
+    sizes = evaluation.clusters.sizes[own]
+    shares = sizes / found.total_weight
+    scores = evaluation.silhouettes[index]
+    row = CurveRow(
+        k=k,
+        inertia=inertia,
+        explained_variance=max(0.0, 1.0 - inertia / whole) if whole > 0 else 1.0,
+        silhouette=scores.mean if np.count_nonzero(sizes) > 1 else float("nan"),
+        smallest_share=float(shares.min()) if len(shares) == k else 0.0,
+    )
+    centres = evaluation.centres[own]
+    return SweepFit(row, centres, shares, scores.of_clusters, scores.below_zero)
+
+
+class ClusterSweep(ClusterMixin, BaseEstimator):
+    """Fit a range of numbers of clusters in shared passes, and suggest one.
+
+    Parameters
+    ----------
+    k : iterable of int
+        Numbers to try.
+    random_state : None, int, RandomState or Generator
+        None is the seed 0.
+    min_share : float
+        Numbers of clusters with a cluster smaller than this share are not suggested.
+    required_k : int or None
+        Take this number (it is tried too), whatever the rule would take.
+
+    Attributes
+    ----------
+    curve_ : DataFrame
+        One row per k: k, inertia, explained_variance, silhouette, smallest_share.
+    best_k_ : int
+    runner_up_ : int or None
+    reasons_ : list of str
+        Sentences; every number in them stands in the curve or is a limit of the rule.
+    recommendation_ : Recommendation
+    best_estimator_ : KMeans
+        Exact, on all rows, started from the centres of the sweep.
+    labels_ : as of `best_estimator_`
+    n_features_in_ : int
+    n_passes_ : float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rows = np.repeat([[0.0], [5.0], [20.0], [30.0]], 10, axis=0) + np.arange(40)[:, None] % 3
+    >>> found = ClusterSweep(range(2, 7)).fit(rows)
+    >>> found.best_k_, found.best_estimator_.stopped_by_
+    (4, 'fixpoint')
+    """
+
+    def __init__(
+        self,
+        k: Iterable[int] = range(2, 11),
+        *,
+        random_state: Any = None,
+        min_share: float = 0.01,
+        required_k: int | None = None,
+    ) -> None:
+        self.k = k
+        self.random_state = random_state
+        self.min_share = min_share
+        self.required_k = required_k
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Sweep, suggest, and fit the suggestion exactly.
+
+        Parameters
+        ----------
+        X : rows of any kind that daskseg takes
+        y : ignored
+        sample_weight : array-like of shape (n_rows,), optional
+        """
+        ks = self._ks()
+        seed = seed_of(self.random_state)
+        with progress.recording("sweep") as log:
+            blocks = passes.measure(as_blocks(X, sample_weight=sample_weight))
+            found = sweep(blocks, ks, seed)
+            self.recommendation_ = self._recommend(found)
+            best = self.recommendation_.k
+            model = KMeans(best, init=found.fits[best].centres, random_state=seed)
+            self.best_estimator_ = model.fit(X, sample_weight=sample_weight)
+        self.curve_ = found.to_frame()
+        self.best_k_ = best
+        self.runner_up_ = self.recommendation_.runner_up
+        self.reasons_ = list(self.recommendation_.reasons)
+        self.labels_ = model.labels_
+        self.n_features_in_ = model.n_features_in_
+        self.n_passes_ = log.passes
+        return self
+
+    def predict(self, X: Any) -> Any:
+        """Label rows with the best estimator."""
+        check_is_fitted(self)
+        return self.best_estimator_.predict(X)
+
+    def _ks(self) -> list[int]:
+        given: Any = self.k
+        ks = [given] if isinstance(given, int | np.integer) else list(given)
+        ks += [] if self.required_k is None else [self.required_k]
+        if not ks or any(not isinstance(k, int | np.integer) or k < 1 for k in ks):
+            raise UsageError(
+                f"k={self.k!r} and required_k={self.required_k!r} must be whole numbers from 1, "
+                "at least one."
+            )
+        check_number("min_share", self.min_share, 1)
+        return [int(k) for k in ks]
+
+    def _recommend(self, found: Sweep) -> Recommendation:
+        if self.required_k is not None and self.required_k not in found.fits:
+            raise InputError(
+                f"required_k={self.required_k}, but the rows have too few distinct points for it."
+            )
+        return recommend(found.curve, min_share=self.min_share, required_k=self.required_k)

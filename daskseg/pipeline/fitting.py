@@ -1,0 +1,285 @@
+"""From one row per customer to named segments.
+
+Covers: prepare → choose k → fit → profile → name, over any blocks of features. Does not
+cover: reading sources (`pipeline.ingest`) or writing files (`pipeline.study`).
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from daskseg.cluster import KMeans
+from daskseg.config import Study
+from daskseg.engine import progress
+from daskseg.engine.blocks import Blocks
+from daskseg.errors import DasksegWarning, InputError, UsageError
+from daskseg.features.schemes import Scheme, load_scheme
+from daskseg.features.scores import SCORED, both_cut_ranks, cut_points
+from daskseg.metrics.quantiles import order_statistics
+from daskseg.metrics.silhouette import evaluate
+from daskseg.model_selection import Recommendation, Sweep, recommend, sweep
+from daskseg.preprocessing import Prepare
+from daskseg.segments import names as naming
+from daskseg.segments.model import Feature, SegmentModel, scheme_record, scores_of
+from daskseg.segments.profile import Clustering, Profile, profile_segments, value_order
+from daskseg.segments.record import effects, feature_kind
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Segments of one study.
+
+    Attributes
+    ----------
+    model : SegmentModel
+        Without identity; `with_identity` fills it in.
+    profile : Profile
+    names : tuple of SegmentName
+    silhouettes, below_zero : tuple of float or None
+        Per segment.
+    choice : dict
+        As in the record.
+    curve : pandas DataFrame
+        curve.csv.
+    notices : tuple of str
+    facts : dict
+        Of the fit: kind, inertia, n_passes, n_iter, stopped_by.
+    """
+
+    model: SegmentModel
+    profile: Profile
+    names: tuple[naming.SegmentName, ...]
+    silhouettes: tuple[float | None, ...]
+    below_zero: tuple[float | None, ...]
+    choice: dict[str, Any]
+    curve: Any
+    notices: tuple[str, ...]
+    facts: dict[str, Any]
+
+    def with_identity(self, identity: dict[str, Any], definitions: dict[str, Any]) -> Fitted:
+        """Say whose model it is."""
+        model = replace(self.model, identity=identity, definitions=definitions)
+        return replace(self, model=model)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The number of segments, why, and the exact fit.
+
+    Attributes
+    ----------
+    sweep : Sweep
+    advice : Recommendation
+    fitted : KMeans
+    silhouettes, below_zero : ndarray of shape (k,), float64
+        Per cluster of the exact fit.
+    """
+
+    sweep: Sweep
+    advice: Recommendation
+    fitted: KMeans
+    silhouettes: np.ndarray[Any, np.dtype[np.float64]]
+    below_zero: np.ndarray[Any, np.dtype[np.float64]]
+
+    def record(self) -> dict[str, Any]:
+        """Return the choice as the report's record holds it."""
+        advice = self.advice
+        return {
+            "k": len(self.fitted.cluster_centers_),
+            "mode": advice.mode,
+            "runner_up": advice.runner_up,
+            "reasons": list(advice.reasons),
+            "grade": advice.grade,
+            "structure_note": advice.structure_note,
+            "knee": advice.knee,
+            "curve": [
+                {key: _finite(value) if key != "k" else value for key, value in row.items()}
+                for row in (asdict(row) for row in self.sweep.curve)
+            ],
+            "chosen_inertia": float(self.fitted.inertia_),
+        }
+
+
+def choose(study: Study, prepared: Blocks) -> Chosen:
+    """Try every k that the study allows, take one, and make it exact.
+
+    Five passes for the sweep, then one per step of the exact fit and two for its silhouettes.
+    """
+    settings = study.model
+    low, high = settings.k_range
+    required = settings.k if isinstance(settings.k, int) else None
+    ks = range(low, min(high, prepared.n_rows) + 1) if required is None else [required]
+    with progress.stage("choose-k"):
+        found = sweep(prepared, ks, settings.seed)
+        advice = recommend(found.curve, min_share=settings.min_share, required_k=required)
+    with progress.stage("fit"):
+        fitted = KMeans(
+            advice.k, init=found.fits[advice.k].centres, random_state=settings.seed
+        ).fit(prepared)
+        final = evaluate(prepared, [fitted.cluster_centers_], found.survey.extent)
+    scores = final.silhouettes[0]
+    return Chosen(found, advice, fitted, scores.of_clusters, scores.below_zero)
+
+
+def _finite(value: Any) -> float | None:
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def _take(blocks: Blocks, features: tuple[Feature, ...]) -> tuple[Blocks, tuple[int, ...]]:
+    """Return the active columns of the feature table, and their positions."""
+    positions = tuple(i for i, feature in enumerate(features) if feature.role == "active")
+    names = tuple(features[i].name for i in positions)
+    active = blocks.map(_columns, list(positions), n_features=len(positions), columns=names)
+    return active, positions
+
+
+def _columns(values: np.ndarray[Any, Any], columns: list[int]) -> np.ndarray[Any, Any]:
+    return values[:, columns]
+
+
+def _cut_points(blocks: Blocks, features: tuple[Feature, ...]) -> dict[str, list[float]]:
+    """Find the exact cut points of R, F and M. Two passes."""
+    columns = [
+        next(i for i, feature in enumerate(features) if feature.name == name) for name in SCORED
+    ]
+    scored = blocks.map(_columns, columns, n_features=len(columns), columns=tuple(SCORED))
+    found, _ = order_statistics(scored, both_cut_ranks)
+    statistics = dict(zip(SCORED, found, strict=True))
+    return {name: list(cuts) for name, cuts in cut_points(statistics).items()}
+
+
+def _check_k(study: Study, n_customers: int) -> None:
+    if n_customers < 2:
+        raise InputError(
+            "there is one customer only: segments need at least two. Check the id column."
+        )
+    k = study.model.k
+    if isinstance(k, int) and k > n_customers:
+        raise UsageError(
+            f"k = {k} segments were asked for, but there are only {n_customers} customers. Ask "
+            f"for at most {n_customers}, with --k or model.k."
+        )
+
+
+def fit_segments(
+    blocks: Blocks,
+    features: tuple[Feature, ...],
+    study: Study,
+    *,
+    value: str | None,
+    value_decimals: int,
+) -> Fitted:
+    """Fit, profile and name segments.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        The feature table, all columns, in the order of `features`.
+    features : tuple of Feature
+    study : Study
+        Its sections prepare, model and label are used.
+    value : str or None
+        The feature whose exact totals order the segments.
+    value_decimals : int
+
+    Returns
+    -------
+    Fitted
+    """
+    _check_k(study, blocks.n_rows)
+    scheme = load_scheme(study.label.scheme) if study.data.kind == "rfm" else None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DasksegWarning)
+        active, positions = _take(blocks, features)
+        with progress.stage("prepare"):
+            prepare = _prepare(study).fit(active)
+            cuts = None if scheme is None else _cut_points(blocks, features)
+        chosen = choose(study, prepare.transform(active))
+        fitted = chosen.fitted
+        clustering = Clustering(positions, prepare.plan_, np.asarray(fitted.cluster_centers_))
+        column = None if value is None else [f.name for f in features].index(value)
+        with progress.stage("profile"):
+            profile = profile_segments(
+                blocks,
+                clustering,
+                value=column,
+                value_decimals=value_decimals,
+                scheme=scheme,
+                cut_points=cuts,
+            )
+    order = value_order(profile)
+    profile = profile.reordered(order)
+    model = SegmentModel(
+        kind=study.data.kind,
+        features=features,
+        plan=prepare.plan_,
+        centres=clustering.centres[order],
+        outlier_dist=profile.outlier_dist,
+        segment_names=("",) * len(order),
+        scheme=None if scheme is None else scheme_record(scheme),
+        cut_points=cuts,
+    )
+    named = _names(study, model, profile, scheme)
+    model = replace(model, segment_names=tuple(name.name for name in named))
+    own = {segment_id: name for segment_id, name in study.label.names.items()}
+    model = model.renamed(own)
+    return Fitted(
+        model=model,
+        profile=profile,
+        names=tuple(named),
+        silhouettes=tuple(_finite(value) for value in chosen.silhouettes[order]),
+        below_zero=tuple(_finite(value) for value in chosen.below_zero[order]),
+        choice=chosen.record(),
+        curve=chosen.sweep.to_frame(),
+        notices=tuple(str(warning.message) for warning in caught),
+        facts={
+            "kind": study.model.kind,
+            "inertia": float(fitted.inertia_),
+            "n_passes": float(fitted.n_passes_),
+            "n_iter": int(fitted.n_iter_),
+            "stopped_by": fitted.stopped_by_,
+        },
+    )
+
+
+def _prepare(study: Study) -> Prepare:
+    settings = study.prepare
+    return Prepare(
+        winsor=settings.winsor,
+        log1p=settings.log1p,
+        scale=settings.scale,
+        missing=settings.missing,
+    )
+
+
+def _names(
+    study: Study, model: SegmentModel, profile: Profile, scheme: Scheme | None
+) -> list[naming.SegmentName]:
+    features = model.features
+    if scheme is not None and profile.rules is not None:
+        neutral = [_band(model, profile, segment) for segment in range(len(profile.sizes))]
+        return naming.name_by_rules(
+            profile.rules, scheme.names, neutral, min_fit=study.label.min_fit
+        )
+    chosen = [i for i, feature in enumerate(features) if feature.role == "active"]
+    return naming.name_by_effects(
+        effects(profile)[:, chosen],
+        [features[i].label for i in chosen],
+        [feature_kind(features[i]) for i in chosen],
+    )
+
+
+def _band(model: SegmentModel, profile: Profile, segment: int) -> str:
+    """Describe a segment by the scores of its medians."""
+    assert model.cut_points is not None
+    columns = {feature.name: i for i, feature in enumerate(model.features)}
+    medians = {name: profile.quartiles[segment, columns[name], 1:2] for name in SCORED}
+    r, f, m = (int(score[0]) for score in scores_of(medians, model.cut_points))
+    orders = profile.quartiles[segment, columns["n_orders"]]
+    return naming.band_words((r, f, m), (float(orders[0]), float(orders[2])))

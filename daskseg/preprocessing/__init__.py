@@ -1,0 +1,11 @@
+"""Preparing features for clustering, and encoders for tables with text columns.
+
+`Prepare` imputes, winsorises, takes logarithms and scales in shared passes; the encoders and
+imputers of `preprocessing.encoders` come from dask-ml.
+"""
+
+from __future__ import annotations
+
+from daskseg.preprocessing.prepare import Prepare
+
+__all__ = ["Prepare"]

@@ -1,0 +1,1 @@
+"""From clusters to segments: the model, profiles and honest names."""

@@ -1,0 +1,53 @@
+"""Fixtures and settings that all tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dask
+import hypothesis
+import pytest
+
+# "fast" repeats the same examples on every run; "nightly" looks for new ones.
+hypothesis.settings.register_profile(
+    "fast", max_examples=25, deadline=None, derandomize=True, database=None
+)
+hypothesis.settings.register_profile("nightly", max_examples=1_000, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The folder of the checkout."""
+    return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def cluster_client() -> Iterator[Any]:
+    """A client of two worker processes, started at most once; not the default client."""
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(
+    params=["synchronous", "threads", pytest.param("cluster", marks=pytest.mark.cluster)]
+)
+def scheduler(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run the test on each scheduler; the value is its name."""
+    if request.param == "cluster":
+        client = request.getfixturevalue("cluster_client")
+        with client.as_current(), dask.config.set(scheduler="dask.distributed"):
+            yield request.param
+    else:
+        with dask.config.set(scheduler=request.param, num_workers=2):
+            yield request.param
