@@ -1,7 +1,7 @@
 """Numbers and dates as finished words.
 
 Covers: counts, shares, money, ratios, feature values and dates, as finished text.
-Does not cover: which number is shown where (daskseg.report.views).
+Does not cover: which number is shown where.
 See also: the table ``[numbers]`` of daskseg/catalogue/report.toml.
 """
 
@@ -17,10 +17,12 @@ __all__ = [
     "count",
     "day",
     "exact_money",
+    "missing",
     "money",
     "percent",
     "significant",
     "times",
+    "unit_of_money",
 ]
 
 _SYMBOLS = {"GBP": "£", "EUR": "€", "USD": "$"}

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 VALUE_DECIMALS = 6
 
 
-class Segmentation(BaseEstimator):  # type: ignore[misc]
+class Segmentation(BaseEstimator):
     """Segments of customers from a table with one row each.
 
     Parameters
@@ -76,9 +76,9 @@ class Segmentation(BaseEstimator):  # type: ignore[misc]
     >>> rng = np.random.default_rng(0)
     >>> visits = np.concatenate([rng.normal(5, 1, 50), rng.normal(50, 1, 50)])
     >>> table = pd.DataFrame({"visits": visits})
-    >>> seg = Segmentation(k=2).fit(table)
-    >>> seg.names_["S1"]
-    'Far lower visits'
+    >>> seg = Segmentation(k=2, value="visits").fit(table)
+    >>> seg.names_
+    {'S1': 'Higher visits', 'S2': 'Lower visits'}
     >>> seg.assign(table)["segment_id"].value_counts().to_dict()
     {'S1': 50, 'S2': 50}
     """
@@ -174,9 +174,9 @@ class Segmentation(BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "model_")
         if hasattr(X, "map_partitions"):
-            meta = score_frame(X._meta_nonempty, self.model_).iloc[:0]
-            return X.map_partitions(score_frame, self.model_, meta=meta)
-        return score_frame(self._named(as_frame(X)), self.model_)
+            meta = _score_frame(X._meta_nonempty, self.model_).iloc[:0]
+            return X.map_partitions(_score_frame, self.model_, meta=meta)
+        return _score_frame(self._named(as_frame(X)), self.model_)
 
     def _named(self, X: Any) -> pd.DataFrame:
         """Give the columns of an array the names of the fit."""
@@ -246,13 +246,22 @@ def load_model(path: str | Path) -> Segmentation:
     ------
     ArtifactError
         If it is not a model, is damaged, or has another format version.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> table = pd.DataFrame({"visits": [1.0, 2.0, 50.0, 51.0]})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     saved = Segmentation(k=2).fit(table).save(f"{folder}/model")
+    ...     load_model(saved).assign(table)["segment_id"].nunique()
+    2
     """
     loaded = Segmentation()
     loaded.model_ = read_model(Path(path))
     return loaded
 
 
-def score_frame(frame: pd.DataFrame, model: SegmentModel) -> pd.DataFrame:
+def _score_frame(frame: pd.DataFrame, model: SegmentModel) -> pd.DataFrame:
     """Score one pandas frame."""
     columns = {str(name): frame[name].to_numpy() for name in frame.columns}
     scored = pd.DataFrame(model.score(columns), index=frame.index)
@@ -263,7 +272,7 @@ def score_frame(frame: pd.DataFrame, model: SegmentModel) -> pd.DataFrame:
 def _describe_features(names: tuple[str, ...], kind: str) -> tuple[Feature, ...]:
     known = {}
     if kind == "rfm":
-        records = feature_records(snapshot=text("rfm.the_snapshot"), money_decimals=2)
+        records = feature_records(snapshot=text("names.the_snapshot"), money_decimals=2)
         known = {record["name"]: Feature(**record) for record in records}
     role = "passive" if kind == "rfm" else "active"
     return tuple(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter, defaultdict
 from decimal import Decimal
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -186,7 +187,7 @@ class NaiveRfm:
             counted = theirs if self.returns == "keep" else sales
             n_orders = len({line["order_id"] for line in counted})
             days = sorted({line["date"].date() for line in sales})
-            gaps = [(b - a).days for a, b in zip(days, days[1:], strict=False)]
+            gaps = [(b - a).days for a, b in pairwise(days)]
             snapshot = self.snapshot.date()
             table[customer] = {
                 "recency_days": (snapshot - days[-1]).days,

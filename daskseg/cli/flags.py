@@ -7,6 +7,7 @@ Does not cover: whether values are allowed (daskseg.config).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daskseg.errors import UsageError

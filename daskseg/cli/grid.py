@@ -15,7 +15,7 @@ def grid(heads: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> lis
     ----------
     heads : sequence of str
     rows : sequence of sequence of str
-        Each as long as `heads`. Cells above 60 columns are cut.
+        Each as long as `heads`. Cells above 60 columns are cut, but in the last column.
     align : str
         One letter per column: l or r.
 
@@ -27,7 +27,7 @@ def grid(heads: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> lis
     a      1
     bcd   12
     """
-    cells = [[_cut(cell) for cell in row] for row in (heads, *rows)]
+    cells = [[*map(_cut, row[:-1]), row[-1]] for row in (heads, *rows)]
     widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
     return ["  ".join(map(_pad, row, widths, align)).rstrip() for row in cells]
 

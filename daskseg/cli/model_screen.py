@@ -42,13 +42,13 @@ def model_lines(record: Mapping[str, Any], path: Path) -> list[str]:
 
 
 def _features(record: Mapping[str, Any]) -> list[str]:
-    keys = ("feature", "unit", "role", "range", "definition")
+    keys = ("feature", "unit", "role", "bounds", "definition")
     rows = [
         [
             feature["name"],
             str(feature["unit"] or ""),
             feature["role"],
-            _range(feature),
+            _bounds(feature),
             str(feature["definition"] or ""),
         ]
         for feature in record["features"]
@@ -56,12 +56,13 @@ def _features(record: Mapping[str, Any]) -> list[str]:
     return grid([text(f"cli.model.{key}") for key in keys], rows, "lllll")
 
 
-def _range(feature: Mapping[str, Any]) -> str:
-    limits = (feature.get("prepare") or {}).get("winsor")
-    if not limits:
+def _bounds(feature: Mapping[str, Any]) -> str:
+    """Return the bounds that values are moved to, as learned at fit."""
+    plan = feature.get("prepare") or {}
+    low, high = plan.get("low"), plan.get("high")
+    if low is None or high is None:
         return ""
-    low, high = map(significant, limits)
-    return text("cli.model.from_to", low=low, high=high)
+    return text("cli.model.from_to", low=significant(low), high=significant(high))
 
 
 def _segments(record: Mapping[str, Any]) -> list[str]:

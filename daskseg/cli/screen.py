@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def study_lines(record: Record, out: Path, seconds: float, *, verbose: bool) -> 
         *_choice_lines(record["choice"], verbose=verbose),
         *_segment_lines(record),
         *_notice_lines(record["notices"], verbose=verbose),
-        text("cli.study.wrote", out=out, files=files),
+        *_fold(text("cli.study.wrote", out=out, files=files), indent=7),
         text("cli.study.total", seconds=significant(seconds)),
         text("cli.study.next", path=out / "report.html"),
     ]
@@ -78,10 +79,7 @@ def check_lines(record: Record, *, verbose: bool) -> list[str]:
         pairs = [
             text("cli.check.column", role=role, header=header) for role, header in roles.items()
         ]
-        wrapped = textwrap.wrap(
-            _stage("columns", ", ".join(pairs)), WIDTH, subsequent_indent=" " * 12
-        )
-        lines[1:1] = wrapped
+        lines[1:1] = _fold(_stage("columns", ", ".join(pairs)), indent=12)
     if record.get("kind") == "segment":
         lines += _table_lines(record)
     return [*lines, *_notice_lines(record.get("notices") or [], verbose=verbose)]
@@ -110,8 +108,19 @@ def _stage(name: str, words: str) -> str:
     return text("cli.study.line", stage=text(f"cli.stage.{name}"), words=words).rstrip()
 
 
-def _item(words: str) -> str:
-    return text("cli.study.item", words=words)
+def _item(words: str) -> list[str]:
+    return _fold(text("cli.study.item", words=words), indent=5)
+
+
+def _fold(line: str, indent: int) -> list[str]:
+    """Fold a line between words; long names and paths stay whole."""
+    return textwrap.wrap(
+        line,
+        WIDTH,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> list[str]:
@@ -135,7 +144,7 @@ def _data_lines(data: Record, waterfall: Sequence[Record]) -> list[str]:
     lines = [_stage("check", "   ".join(parts))]
     steps = [step for step in waterfall if step["step"] != "raw" and step["rows"]]
     width = max((len(_label(step)) for step in steps), default=0)
-    return lines + [_item(_step_words(step, total, width)) for step in steps]
+    return lines + [text("cli.study.item", words=_step_words(step, total, width)) for step in steps]
 
 
 def _label(step: Record) -> str:
@@ -187,13 +196,12 @@ def _choice_lines(choice: Record, *, verbose: bool) -> list[str]:
             runner_up=choice["runner_up"],
         )
     reasons = choice["reasons"] if verbose else choice["reasons"][:MAX_REASONS]
-    return [_stage("choice", words), *map(_item, reasons)]
+    return [_stage("choice", words), *chain.from_iterable(map(_item, reasons))]
 
 
 def _segment_lines(record: Record) -> list[str]:
     """Return the headline and one row per segment: size, value, fit of the name, medians."""
     segments, data = record["segments"], record["data"]
-    features = {feature["name"]: feature for feature in record["features"]}
     shown = _features_to_show(record)
     with_money = any(one["money_share"] is not None for one in segments)
     with_fit = any(one["fit"] is not None for one in segments)
@@ -203,23 +211,38 @@ def _segment_lines(record: Record) -> list[str]:
     elif with_money:
         heads.append(text("cli.table.value", value=data["value_feature"]))
     heads += [text("cli.table.fit")] * with_fit
-    heads += [text("cli.table.median", label=features[name]["label"]) for name in shown]
-    rows = []
-    for one in segments:
-        medians = {entry["feature"]: entry["median"] for entry in one["features"]}
-        row = [f"{one['segment_id']} {one['name']}", percent(one["share"])]
-        row += [percent(one["money_share"])] * with_money
-        row += [percent(one["fit"])] * with_fit
-        for name in shown:
-            feature, median = features[name], medians.get(name)
-            in_money = feature["money"]
-            row.append(money(median, data["currency"]) if in_money else significant(median))
-        rows.append(row)
-    table = _table(heads, rows, "l" + "r" * (len(heads) - 1))
-    return [_stage("segments", record["verdict"]["headline"]), *table]
+    heads.append(text("cli.table.medians"))
+    rows = [
+        [
+            f"{one['segment_id']} {one['name']}",
+            percent(one["share"]),
+            *[percent(one["money_share"])] * with_money,
+            *[percent(one["fit"])] * with_fit,
+            _median_words(one, shown, data["currency"]),
+        ]
+        for one in segments
+    ]
+    table = _table(heads, rows, "l" + "r" * (len(heads) - 2) + "l")
+    return [*_fold(_stage("segments", record["verdict"]["headline"]), indent=12), *table]
 
 
-def _features_to_show(record: Record) -> list[str]:
+def _median_words(one: Record, features: Sequence[Record], currency: str | None) -> str:
+    """Return the medians of a segment: with their unit if it says what is counted."""
+    medians = {entry["feature"]: entry["median"] for entry in one["features"]}
+    words = []
+    for feature in features:
+        value = medians.get(feature["name"])
+        unit = feature["unit"] or ""
+        if feature["money"] or unit in ("", "1"):
+            amount = money(value, currency) if feature["money"] else significant(value)
+            words.append(text("cli.table.named", label=feature["label"], value=amount))
+        else:
+            unit = unit.removesuffix("s") if value == 1 else unit
+            words.append(text("cli.table.counted", value=significant(value), unit=unit))
+    return text("cli.table.between").join(words)
+
+
+def _features_to_show(record: Record) -> list[Record]:
     """Return the active features that set segments apart most, in the order of the table."""
     active = [feature["name"] for feature in record["features"] if feature["role"] == "active"]
     largest = dict.fromkeys(active, 0.0)
@@ -229,14 +252,14 @@ def _features_to_show(record: Record) -> list[str]:
                 name = entry["feature"]
                 largest[name] = max(largest[name], abs(entry["effect"]))
     chosen = sorted(active, key=lambda name: -largest[name])[:MAX_MEDIANS]
-    return [name for name in active if name in chosen]
+    return [feature for feature in record["features"] if feature["name"] in chosen]
 
 
 def _notice_lines(notices: Sequence[str], *, verbose: bool) -> list[str]:
     shown = notices if verbose else notices[:MAX_REASONS]
-    lines = [_item(notice) for notice in shown]
+    lines = list(chain.from_iterable(map(_item, shown)))
     if len(notices) > len(shown):
-        lines.append(_item(text("cli.study.more", n=len(notices) - len(shown))))
+        lines.extend(_item(text("cli.study.more", n=len(notices) - len(shown))))
     return [_stage("notices", ""), *lines] if lines else []
 
 

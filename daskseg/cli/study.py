@@ -214,11 +214,11 @@ def _run(
     started: float | None = None,
     extra: dict[str, Any] | None = None,
 ) -> None:
+    started = time.perf_counter() if started is None else started
     from daskseg.cli.screen import study_lines, study_record
     from daskseg.pipeline import run_study
     from daskseg.report import write_report
 
-    started = time.perf_counter() if started is None else started
     with talk.progress() as listener:
         record = run_study(study, out, force=force, render=write_report, listener=listener)
     seconds = time.perf_counter() - started

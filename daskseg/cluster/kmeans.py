@@ -6,6 +6,7 @@ Covers: the estimator `KMeans`. Does not cover: choosing the number of clusters 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any, Self
 
@@ -21,7 +22,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from daskseg.cluster.lloyd import Outcome, iterate, pass_source
 from daskseg.cluster.parameters import check_count, check_landed, check_number, seed_of
-from daskseg.cluster.seeding import RESTARTS, fit_sample, polish
+from daskseg.cluster.seeding import fit_sample, polish
 from daskseg.cluster.survey import Survey, draw_sample, survey
 from daskseg.engine import passes, progress
 from daskseg.engine.blocks import Blocks, Rows
@@ -64,8 +65,8 @@ class KMeans(
         starts. "k-means++" and "random" only choose rows of that sample, and leave the
         rest to steps over all rows. With an array no sample is drawn.
     n_init : "auto" or int
-        Starts on the sample; the one of least squared error there wins. "auto" is ten for
-        "coreset" and "random", and one for "k-means++".
+        Starts on the sample; the one of least squared error there wins. "auto" is one for
+        "k-means++", else ten, and up to fifty on few rows.
     max_iter : int
         Steps over all rows.
     tol : float
@@ -333,19 +334,19 @@ class KMeans(
         seed = seed_of(self.random_state)
         sample = draw_sample(blocks, found, seed, sample_rows_for(self.n_clusters))
         if given is not None:
-            return polish(sample, given)
+            return polish(sample, given, int(self.n_clusters))
         return self._fit_sample(sample, found, seed, local=blocks.in_memory)
 
     def _fit_sample(self, sample: Sample, found: Survey, seed: int, *, local: bool) -> Floats:
-        n_init = self.n_init
-        if n_init == "auto":
-            n_init = 1 if self.init == "k-means++" else RESTARTS
+        n_init = None if self.n_init == "auto" else int(self.n_init)
+        if n_init is None and self.init == "k-means++":
+            n_init = 1
         return fit_sample(
             sample,
             [int(self.n_clusters)],
             found.mean_variance,
             seed,
-            n_init=int(n_init),
+            n_init=n_init,
             method="random" if self.init == "random" else "k-means++",
             refine=self.init == "coreset" or self.algorithm == "coreset",
             local=local,
@@ -378,7 +379,7 @@ class KMeans(
         self.history_ = outcome.history
         centres = self._wide_centres()
         if is_lazy(rows):
-            self.labels_ = self._map(rows, _labels, None, np.int32)
+            self.labels_ = self._map(replace(blocks, weights=None), _labels, None, np.int32)
             if outcome.sse is not None and np.array_equal(centres, outcome.centres):
                 self.inertia_ = outcome.sse
                 return

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from daskseg.engine import passes
 from daskseg.engine.blocks import Blocks, Rows
-from daskseg.kernels import assign, grid
+from daskseg.kernels import assign
 from daskseg.kernels.assign import Exponents, Farthest, Stack, StepPart
 from daskseg.kernels.sample import Sample
 
@@ -140,10 +140,9 @@ def iterate(source: Source, centres: Floats, *, max_iter: int, tol: float) -> Ou
             outcome.stopped_by = "max_passes"
             break
         part = source.step(outcome.centres)
-        sse = float(sum(grid.to_fractions(part.sse, source.exponents.sse)))
-        weights = np.array(grid.to_fractions(part.weights, source.exponents.weight), dtype=object)
-        fresh = grid.to_floats(part.sums, source.exponents.values, weights[:, None])
-        empty = np.flatnonzero(weights == 0)
+        sse = assign.total_sse(part, source.exponents)
+        fresh, is_empty = assign.means_of(part, source.exponents)
+        empty = np.flatnonzero(is_empty)
         if len(empty):
             if source.passes_left() < 1:
                 outcome.stopped_by = "max_passes"

@@ -24,8 +24,11 @@ from daskseg.kernels.moments import extent
 from daskseg.kernels.sample import Sample
 
 Floats = NDArray[np.float64]
-# On the sample a restart is cheap; ten found the best known cost on all benchmark sets.
-RESTARTS = 10
+# On a sample ten restarts end at the best known cost of most sets; where restarts cost next to
+# nothing there are up to fifty (iris with eight clusters needs about twenty).
+RESTARTS, MOST_RESTARTS = 10, 50
+# Arbitrary: row-centre pairs of all restarts together that still count as next to nothing.
+_CHEAP_WORK = 500_000
 # Restarts are compared near their fixpoints; only the best one goes all the way.
 RESTART_TOL = 1e-6
 MAX_ITER = 300
@@ -55,6 +58,11 @@ class Start(NamedTuple):
 
     cost: float
     centres: Floats
+
+
+def restarts_for(n_rows: int, n_clusters: int) -> int:
+    """Return how many starts "auto" means on a sample of so many rows."""
+    return max(RESTARTS, min(MOST_RESTARTS, _CHEAP_WORK // (n_rows * n_clusters)))
 
 
 def _draw_index(mass: Floats, u: float) -> int:
@@ -120,7 +128,7 @@ def fit_sample(
     mean_variance: float,
     seed: int,
     *,
-    n_init: int = RESTARTS,
+    n_init: int | None = None,
     method: str = "k-means++",
     refine: bool = True,
     local: bool = False,
@@ -134,8 +142,9 @@ def fit_sample(
     mean_variance : float
         Scale of the tolerance at which restarts are compared.
     seed : int
-    n_init : int
-        Starts per number of clusters; the one of least cost wins, the first at a tie.
+    n_init : int, optional
+        Starts per number of clusters, else `restarts_for`; the one of least cost wins, the
+        first at a tie.
     method : {"k-means++", "random"}
     refine : bool
         Follow every start with Lloyd's iteration, and the best with its fixpoint.
@@ -145,10 +154,14 @@ def fit_sample(
     Returns
     -------
     list of ndarray of shape (k, n_features), float64
-        Fewer rows, or repeated ones, if the sample has fewer than k distinct rows.
+        The first row is repeated if the sample has fewer than k distinct rows.
     """
     exponents = exponents_of(extent(sample.values, sample.weights, 0))
-    jobs = [Job(k, restart, method, refine) for k in ks for restart in range(n_init)]
+    jobs = [
+        Job(k, restart, method, refine)
+        for k in ks
+        for restart in range(n_init or restarts_for(len(sample.weights), k))
+    ]
     tol = RESTART_TOL * mean_variance
     if len(sample.weights) * max(ks) <= _SMALL_WORK:
         starts = [_run_job(job, sample, exponents, tol, seed) for job in jobs]
@@ -157,16 +170,21 @@ def fit_sample(
             _run_job, jobs, sample, exponents, tol, seed, name="restarts", local=local
         )
     result = []
-    for index in range(len(ks)):
-        own = starts[index * n_init : (index + 1) * n_init]
-        best = min(range(n_init), key=lambda restart: own[restart].cost)
-        centres = own[best].centres
-        result.append(polish(sample, centres) if refine else centres)
+    for k in ks:
+        own = [start for job, start in zip(jobs, starts, strict=True) if job.n_clusters == k]
+        # min takes the first of equals.
+        centres = min(own, key=lambda start: start.cost).centres
+        result.append(polish(sample, centres, k) if refine else centres)
     return result
 
 
-def polish(sample: Sample, centres: Floats) -> Floats:
-    """Take centres to their fixpoint on the sample."""
+def polish(sample: Sample, centres: Floats, n_clusters: int) -> Floats:
+    """Take centres to their fixpoint on the sample.
+
+    Clusters that the sample cannot fill become repeats of the first one: all rows may have
+    points that the sample has not, and a step over them fills empty clusters.
+    """
     exponents = exponents_of(extent(sample.values, sample.weights, 0), centres)
     source = sample_source(sample, exponents)
-    return iterate(source, centres, max_iter=MAX_ITER, tol=0.0).centres
+    found = iterate(source, centres, max_iter=MAX_ITER, tol=0.0).centres
+    return np.concatenate([found, np.tile(found[:1], (n_clusters - len(found), 1))])

@@ -10,6 +10,7 @@ Does not cover: which functions to run; kernels and estimators bring those.
 
 from __future__ import annotations
 
+import functools
 import os
 import resource
 import uuid
@@ -22,7 +23,6 @@ import dask
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from daskseg.engine import progress, runtime
 from daskseg.engine.blocks import Blocks, FrameBlocks, Load, Rows, Task
@@ -31,6 +31,8 @@ from daskseg.engine.blocks import Blocks, FrameBlocks, Load, Rows, Task
 GROUP_BYTES = 32 * 2**20
 GROUPS_PER_THREAD = 3
 FAN_IN = 16
+# Arrow files: a bucket is found in a tenth of a millisecond, a row group of Parquet in several.
+_SPILL_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
 class HasTasks(Protocol):
@@ -263,43 +265,33 @@ def measure(blocks: Blocks) -> Blocks:
     return replace(blocks, lengths=tuple(emit(blocks, _count_rows, name="count")))
 
 
-def _spill(
+class _Spills(NamedTuple):
+    """Spill files, with the bucket of each of their record batches, and the caller's part."""
+
+    files: list[tuple[str, list[int]]]
+    part: Any
+
+
+def _spill_block(
     frame: pd.DataFrame, split: Callable[..., Any], scratch: str, args: tuple[Any, ...]
-) -> tuple[str, list[tuple[int, int]], Any]:
-    """Write one block sorted by bucket, one row group a bucket; say which group is whose."""
+) -> _Spills:
+    """Write one block sorted by bucket, one record batch a bucket."""
     keyed, part = split(frame, *args)
     buckets = keyed["bucket"].to_numpy()
     order = np.argsort(buckets, kind="stable")
     present, starts = np.unique(buckets[order], return_index=True)
     table = pa.Table.from_pandas(keyed.drop(columns="bucket").iloc[order], preserve_index=False)
-    path = Path(scratch) / f"{uuid.uuid4().hex}.parquet"
+    path = Path(scratch) / f"{uuid.uuid4().hex}.arrow"
     # A block of no rows has no buckets: its file holds the schema only.
     stops = [*starts[1:], len(order)][: len(starts)]
-    with pq.ParquetWriter(path, table.schema, compression="lz4") as writer:
+    with pa.ipc.new_file(path, table.schema, options=_SPILL_OPTIONS) as writer:
         for start, stop in zip(starts, stops, strict=True):
-            writer.write_table(table.slice(start, stop - start), row_group_size=stop - start)
-    return str(path), [(int(bucket), group) for group, bucket in enumerate(present)], part
+            writer.write_table(table.slice(start, stop - start).combine_chunks())
+    return _Spills([(str(path), present.tolist())], part)
 
 
-def _spill_block(
-    frame: pd.DataFrame, split: Callable[..., Any], scratch: str, args: tuple[Any, ...]
-) -> Any:
-    path, groups, part = _spill(frame, split, scratch, args)
-    return [(path, groups)], part
-
-
-def _merge_spills(a: Any, b: Any, merge: Callable[[Any, Any], Any]) -> Any:
-    return a[0] + b[0], merge(a[1], b[1])
-
-
-class _MergeSpills:
-    """Picklable merge of spill lists and of the caller's parts."""
-
-    def __init__(self, merge: Callable[[Any, Any], Any]) -> None:
-        self.merge = merge
-
-    def __call__(self, a: Any, b: Any) -> Any:
-        return _merge_spills(a, b, self.merge)
+def _merge_spills(a: _Spills, b: _Spills, merge: Callable[[Any, Any], Any]) -> _Spills:
+    return _Spills(a.files + b.files, merge(a.part, b.part))
 
 
 def read_bucket(places: list[tuple[str, int]], template: str) -> pd.DataFrame:
@@ -307,14 +299,20 @@ def read_bucket(places: list[tuple[str, int]], template: str) -> pd.DataFrame:
 
     Parameters
     ----------
-    places : list of (path, row group)
+    places : list of (path, record batch)
     template : str
         A spill file whose schema serves when the bucket is empty.
     """
     if not places:
-        return pq.read_schema(template).empty_table().to_pandas()
-    tables = [pq.ParquetFile(path).read_row_group(group) for path, group in places]
-    return pa.concat_tables(tables).to_pandas()
+        places = [(template, -1)]
+    batches = []
+    for path, number in places:
+        with pa.memory_map(path) as spill, pa.ipc.open_file(spill) as reader:
+            schema = reader.schema
+            if number >= 0:
+                batches.append(reader.get_batch(number))
+    frame: pd.DataFrame = pa.Table.from_batches(batches, schema).to_pandas()
+    return frame
 
 
 def exchange(
@@ -346,14 +344,20 @@ def exchange(
     buckets : FrameBlocks
         One block per bucket; the order of the rows inside a bucket is not specified.
     """
-    spills, part = reduce(
-        blocks, _spill_block, _MergeSpills(merge), split, str(scratch), args, name=name
+    spilled: _Spills = reduce(
+        blocks,
+        _spill_block,
+        functools.partial(_merge_spills, merge=merge),
+        split,
+        str(scratch),
+        args,
+        name=name,
     )
-    spills = sorted(spills)
+    files = sorted(spilled.files)
     places: list[list[tuple[str, int]]] = [[] for _ in range(n_buckets)]
-    for path, groups in spills:
-        for bucket, group in groups:
-            places[bucket].append((path, group))
-    loads = tuple(Load(read_bucket, (where, spills[0][0])) for where in places)
-    size = sum(Path(path).stat().st_size for path, _ in spills) // n_buckets
-    return part, FrameBlocks(loads, (size,) * n_buckets)
+    for path, present in files:
+        for number, bucket in enumerate(present):
+            places[bucket].append((path, number))
+    loads = tuple(Load(read_bucket, (where, files[0][0])) for where in places)
+    size = sum(Path(path).stat().st_size for path, _ in files) // n_buckets
+    return spilled.part, FrameBlocks(loads, (size,) * n_buckets)

@@ -38,15 +38,15 @@ def n_threads() -> int:
     client = active_client()
     if client is None:
         return int(dask.config.get("num_workers", None) or CPU_COUNT)
-    return max(1, sum(client.nthreads().values()))
+    return max(1, sum(int(n) for n in client.nthreads().values()))
 
 
-class _Count(Callback):  # type: ignore[misc]
+class _Count(Callback):
     """Counts finished tasks of a local scheduler by the prefix of their keys."""
 
     def __init__(self, prefix: str, on_done: Callable[[int], None]) -> None:
         self.prefix, self.on_done, self.done = prefix, on_done, 0
-        super().__init__(posttask=self._finished)
+        super().__init__(posttask=self._finished)  # type: ignore[no-untyped-call]
 
     def _finished(self, key: Any, *_: Any) -> None:
         if str(key).startswith(self.prefix):

@@ -11,7 +11,7 @@ the centres alone. Scratch memory: about 3 MiB for the distances of a piece of a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -318,6 +318,28 @@ def merge_steps(a: StepPart, b: StepPart) -> StepPart:
         grid.add(a.sums, b.sums),
         grid.add(a.sse, b.sse),
     )
+
+
+def means_of(part: StepPart, exponents: Exponents) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return the mean of each centre's rows, correctly rounded, and which have no weight.
+
+    Python divides integers of any length with one rounding, which is much faster than
+    rational numbers.
+    """
+    sums, weights = _units(part.sums), _units(part.weights)
+    is_empty = np.asarray(weights == 0, dtype=bool)
+    quotients = (sums / np.where(is_empty, 1, weights)[:, None]).astype(np.float64)
+    return np.ldexp(quotients, (exponents.values - exponents.weight).astype(np.int32)), is_empty
+
+
+def total_sse(part: StepPart, exponents: Exponents) -> float:
+    """Return the squared error over all centres, rounded once."""
+    shift = int(exponents.sse[0]) - grid.HIGH_BITS - grid.LOW_BITS
+    return float(np.ldexp(float(_units(part.sse).sum()), shift))
+
+
+def _units(total: GridSum) -> NDArray[Any]:
+    return np.asarray(total.high * 2**grid.LOW_BITS + total.low)
 
 
 def label_block(

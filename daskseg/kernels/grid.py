@@ -62,7 +62,9 @@ def grid_scales(exponents: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 @numba.njit(nogil=True, cache=True, inline="always")
-def split(value: float, scale: float) -> tuple[int, int]:  # pragma: no cover - compiled
+def split(
+    value: float, scale: float
+) -> tuple[np.int64, np.int64]:  # pragma: no cover - compiled
     """Split one value into its two grid integers (for use inside compiled kernels)."""
     scaled = value * scale
     high = np.rint(scaled)
@@ -115,7 +117,7 @@ def _units(total: GridSum) -> list[int]:
 
 
 def to_fractions(total: GridSum, exponents: NDArray[np.int64]) -> list[Fraction]:
-    """Return the exact rational value of each sum, flattened; `exponents` broadcast to its shape."""
+    """Return the exact value of each sum, flattened; `exponents` broadcast to its shape."""
     spread = np.broadcast_to(exponents, total.high.shape).ravel()
     result = []
     for units, exponent in zip(_units(total), spread, strict=True):

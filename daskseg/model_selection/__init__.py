@@ -1,14 +1,5 @@
 """Choosing the number of segments."""
 
-from daskseg.model_selection.recommend import CurveRow, Recommendation, recommend
-from daskseg.model_selection.sweep import ClusterSweep, Sweep, SweepFit, sweep
+from daskseg.model_selection.sweep import ClusterSweep
 
-__all__ = [
-    "ClusterSweep",
-    "CurveRow",
-    "Recommendation",
-    "Sweep",
-    "SweepFit",
-    "recommend",
-    "sweep",
-]
+__all__ = ["ClusterSweep"]

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from daskseg.cluster.kmeans import KMeans, sample_rows_for
 from daskseg.cluster.parameters import check_number, seed_of
-from daskseg.cluster.seeding import RESTARTS, fit_sample
+from daskseg.cluster.seeding import fit_sample
 from daskseg.cluster.survey import Survey, draw_sample, survey
 from daskseg.engine import passes, progress
 from daskseg.engine.blocks import Blocks
@@ -78,7 +78,7 @@ class Sweep:
         return pd.DataFrame([asdict(row) for row in self.curve])
 
 
-def sweep(blocks: Blocks, ks: Iterable[int], seed: int = 0, *, n_init: int = RESTARTS) -> Sweep:
+def sweep(blocks: Blocks, ks: Iterable[int], seed: int = 0, *, n_init: int | None = None) -> Sweep:
     """Fit every number of clusters on one sample and evaluate all of them on all rows.
 
     Parameters
@@ -86,8 +86,8 @@ def sweep(blocks: Blocks, ks: Iterable[int], seed: int = 0, *, n_init: int = RES
     blocks : Blocks
     ks : iterable of int
     seed : int
-    n_init : int
-        Starts on the sample per number of clusters.
+    n_init : int, optional
+        Starts on the sample per number of clusters; as for ``KMeans(n_init="auto")``.
 
     Returns
     -------

@@ -22,11 +22,18 @@ from daskseg.features.schemes import Scheme, load_scheme
 from daskseg.features.scores import SCORED, both_cut_ranks, cut_points
 from daskseg.metrics.quantiles import order_statistics
 from daskseg.metrics.silhouette import evaluate
-from daskseg.model_selection import Recommendation, Sweep, recommend, sweep
+from daskseg.model_selection.recommend import Recommendation, recommend
+from daskseg.model_selection.sweep import Sweep, sweep
 from daskseg.preprocessing import Prepare
 from daskseg.segments import names as naming
-from daskseg.segments.model import Feature, SegmentModel, scheme_record, scores_of
-from daskseg.segments.profile import Clustering, Profile, profile_segments, value_order
+from daskseg.segments.model import Feature, SegmentModel, scheme_record
+from daskseg.segments.profile import (
+    Clustering,
+    Profile,
+    median_scores,
+    profile_segments,
+    value_order,
+)
 from daskseg.segments.record import effects, feature_kind
 
 
@@ -150,7 +157,7 @@ def _cut_points(blocks: Blocks, features: tuple[Feature, ...]) -> dict[str, list
     ]
     scored = blocks.map(_columns, columns, n_features=len(columns), columns=tuple(SCORED))
     found, _ = order_statistics(scored, both_cut_ranks)
-    statistics = dict(zip(SCORED, found, strict=True))
+    statistics = {name: values.tolist() for name, values in zip(SCORED, found, strict=True)}
     return {name: list(cuts) for name, cuts in cut_points(statistics).items()}
 
 
@@ -227,8 +234,7 @@ def fit_segments(
     )
     named = _names(study, model, profile, scheme)
     model = replace(model, segment_names=tuple(name.name for name in named))
-    own = {segment_id: name for segment_id, name in study.label.names.items()}
-    model = model.renamed(own)
+    model = model.renamed(study.label.names)
     return Fitted(
         model=model,
         profile=profile,
@@ -277,9 +283,6 @@ def _names(
 
 def _band(model: SegmentModel, profile: Profile, segment: int) -> str:
     """Describe a segment by the scores of its medians."""
-    assert model.cut_points is not None
-    columns = {feature.name: i for i, feature in enumerate(model.features)}
-    medians = {name: profile.quartiles[segment, columns[name], 1:2] for name in SCORED}
-    r, f, m = (int(score[0]) for score in scores_of(medians, model.cut_points))
-    orders = profile.quartiles[segment, columns["n_orders"]]
-    return naming.band_words((r, f, m), (float(orders[0]), float(orders[2])))
+    column = [feature.name for feature in model.features].index("n_orders")
+    low, _, high = (float(value) for value in profile.quartiles[segment, column])
+    return naming.band_words(median_scores(model, profile, segment), (low, high))

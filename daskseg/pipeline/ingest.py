@@ -27,8 +27,8 @@ from daskseg.sources import readers
 from daskseg.sources.columns import resolve
 from daskseg.texts import text
 
-# A bucket of this many bytes on disk is some hundred megabytes in memory.
-BUCKET_BYTES = 32 * 2**20
+# Arbitrary: what a task holds of a bucket is a few times this.
+BUCKET_BYTES = 64 * 2**20
 MAX_BUCKETS = 4096
 # A value column with more decimals than this is summed to a millionth.
 MAX_DECIMALS = 6
@@ -74,9 +74,9 @@ class Ingested:
         return None if day is None else str(day)
 
 
-def _n_buckets(source: str | Sequence[str]) -> int:
+def _n_buckets(blocks: FrameBlocks) -> int:
     """Return how many buckets keep each within the memory of a task."""
-    return min(MAX_BUCKETS, 1 + readers.source_bytes(source) // BUCKET_BYTES)
+    return min(MAX_BUCKETS, 1 + sum(blocks.sizes_bytes) // BUCKET_BYTES)
 
 
 def _source_name(source: str | Sequence[str]) -> str:
@@ -127,7 +127,8 @@ def ingest_ledger(study: Study, scratch: Path, today: dt.date) -> Ingested:
     data = study.data
     with progress.stage("check"):
         blocks, headers = open_source(study)
-        roles = resolve(headers, mapping=data.columns, preset=data.preset)
+        mapping = None if data.columns is None else {str(r): h for r, h in data.columns.items()}
+        roles = resolve(headers, mapping=mapping, preset=data.preset)
     spec = LedgerSpec(
         roles=roles,
         date_format=data.date_format,
@@ -140,7 +141,7 @@ def ingest_ledger(study: Study, scratch: Path, today: dt.date) -> Ingested:
         today=today,
     )
     with progress.stage("features"):
-        table = build_customers(blocks, spec, scratch, _n_buckets(data.source))
+        table = build_customers(blocks, spec, scratch, _n_buckets(blocks))
     snapshot = table.snapshot.isoformat()
     records = feature_records(
         snapshot=snapshot,
@@ -256,7 +257,7 @@ def _read_table(study: Study, scratch: Path, notices: list[str]) -> tuple[Custom
         data.id,
         scratch,
         numeric=numeric,
-        n_buckets=_n_buckets(data.source),
+        n_buckets=_n_buckets(blocks),
     )
     return table, table.fingerprint
 
@@ -312,7 +313,7 @@ def ingest_for_model(
             study.data.id,
             scratch,
             wanted=active,
-            n_buckets=_n_buckets(study.data.source),
+            n_buckets=_n_buckets(blocks),
         )
     return Ingested(
         table, (), None, 0, table.fingerprint, {"snapshot": None}, {"kind": "segment"}
@@ -354,14 +355,3 @@ def store_features(ingested: Ingested, path: Path) -> store.FeatureStore:
 def take_frame_columns(frame: Any, columns: list[str]) -> Any:
     """Return some columns of a frame."""
     return frame[columns]
-
-
-__all__ = [
-    "Ingested",
-    "ingest",
-    "ingest_for_model",
-    "ledger_rows",
-    "open_source",
-    "store_features",
-    "zarr_frames",
-]

@@ -58,7 +58,8 @@ def _waterfall(record: Record) -> Html | None:
     if view is None:
         return None
     names = ("step", "action", "rows", "share", "customers", "money", "left")
-    header = [text(f"report.cleaning.{name}", unit=view.unit) for name in names]
+    header = [text(f"report.cleaning.{name}") for name in names]
+    header[names.index("money")] = view.heading
     rows = [
         (
             row[0],
@@ -92,7 +93,7 @@ def _accounting(record: Record) -> Html | None:
     ]
     header = [
         text("report.cleaning.part"),
-        text("report.cleaning.amount", unit=view.unit),
+        view.heading,
         text("report.cleaning.of_total"),
     ]
     return tag(

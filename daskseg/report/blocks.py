@@ -76,7 +76,10 @@ def cards_block(record: Record) -> Html:
     )
     cards = [_card(view, value) for view in views.cards(record)]
     return block(
-        "segments", text("report.cards.title"), tag("div", cards, class_="cards"), lede=lede
+        "segments",
+        text("report.cards.title"),
+        tag("div", cards, class_="cards pairs" if len(cards) in (2, 4) else "cards"),
+        lede=lede,
     )
 
 
@@ -160,7 +163,9 @@ def _card_numbers(view: views.CardView, value: str) -> Html:
             tag(
                 "div",
                 tag("b", view.money),
-                _meter(view.money_share_value or 0.0, pale=False),
+                None
+                if view.money_share_value is None
+                else _meter(view.money_share_value, pale=False),
                 tag("small", words),
             )
         )
@@ -180,7 +185,7 @@ def size_block(record: Record) -> Html:
     header = [text(f"report.size.{name}") for name in ("segment", "customers", "share")]
     if view.has_money:
         header += [
-            text("report.size.money", value=_capital(view.value), unit=view.unit),
+            view.heading,
             text("report.size.money_share", **names),
             text("report.size.per_customer"),
         ]
@@ -217,7 +222,7 @@ def size_block(record: Record) -> Html:
         else None,
         behind(data_table(title, header, rows)),
         lede=text("report.size.lede", **names)
-        if view.has_money
+        if view.has_shares
         else text("report.size.lede_plain"),
     )
 
@@ -296,7 +301,3 @@ def choice_block(record: Record) -> Html:
         else None,
         lede=view.lede,
     )
-
-
-def _capital(words: str) -> str:
-    return words[:1].upper() + words[1:]

@@ -18,8 +18,10 @@ from typing import Any
 from daskseg import formats
 from daskseg.report.views import (
     Record,
+    column_unit,
     feature_labels,
     feature_unit,
+    money_heading,
 )
 from daskseg.texts import has_text, sentences, text
 
@@ -82,7 +84,7 @@ class WaterfallView:
 
     rows: tuple[tuple[str, ...], ...]
     touched: tuple[float, ...]
-    unit: str
+    heading: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class AccountingView:
     total: str
     verdict: str
     adds_up: bool
-    unit: str
+    heading: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,7 @@ def waterfall(record: Record) -> WaterfallView | None:
     return WaterfallView(
         rows=rows,
         touched=tuple(step["rows"] / total for step in steps),
-        unit=formats.unit_of_money(data.get("currency")),
+        heading=money_heading(text("report.cleaning.money"), data.get("currency")),
     )
 
 
@@ -243,7 +245,7 @@ def accounting(record: Record) -> AccountingView | None:
         if gap == 0
         else text("report.cleaning.off", amount=formats.exact_money(float(gap), decimals)),
         adds_up=gap == 0,
-        unit=formats.unit_of_money(record["data"].get("currency")),
+        heading=money_heading(text("report.cleaning.amount"), record["data"].get("currency")),
     )
 
 
@@ -268,11 +270,11 @@ def cut_points(record: Record) -> CutPointsView | None:
         form = formats.money if feature.get("money") else formats.significant
         cells = [form(value) for value in ordered]
         cells += [formats.missing()] * (n_cuts - len(cells))
-        unit = feature_unit(feature, record["data"].get("currency"))
+        unit = column_unit(feature, record["data"].get("currency"))
         best = text(f"report.rules.direction_{'high' if higher else 'low'}")
         label = labels.get(name, name)
-        same = not unit or unit.lower() == label.lower()
-        rows.append((label if same else f"{label} ({unit})", *cells, best))
+        heading = text("report.numbers.heading", label=label, unit=unit) if unit else label
+        rows.append((heading, *cells, best))
     between = (
         text("report.rules.between", low=low, high=high)
         for low, high in pairwise(range(1, n_cuts + 2))

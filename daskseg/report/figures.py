@@ -44,8 +44,8 @@ INK = "#1c2430"
 #: A label longer than this would leave a narrow screen.
 LABEL_LETTERS = 46
 _TOOLTIP = (
-    '<div style="max-width:280px;white-space:normal;padding:2px 4px;font:13px/1.45 system-ui,'
-    'sans-serif">@hover</div>'
+    '<div style="max-width:280px;white-space:normal;color:#1c2430;padding:2px 4px;'
+    'font:13px/1.45 system-ui,sans-serif">@hover</div>'
 )
 
 
@@ -211,32 +211,38 @@ def _curve(
     dots = plot.add_glyph(
         source, Scatter(x="x", y="y", size="size", fill_color="fill", line_color=None)
     )
-    for place, (k, value) in enumerate(zip(ks, values, strict=True)):
-        if k in marks:
-            above = int(k) == chosen or chosen not in marks
-            align, offset = _beside(values, place, above=above)
-            _write(
-                plot,
-                [k],
-                [value + (0.1 if above else -0.1) * room],
-                [marks[int(k)]],
-                weight="bold",
-                align=align,
-                offset=offset,
-            )
+    places = [place for place, (k, _) in enumerate(points) if k in marks]
+    for place in places:
+        above, align = _clear_of_line(values, place, places)
+        _write(
+            plot,
+            [ks[place]],
+            [values[place] + (0.1 if above else -0.1) * room],
+            [marks[points[place][0]]],
+            weight="bold",
+            align=align,
+            offset={"left": 4, "center": 0, "right": -4}[align],
+        )
     _hover(plot, [dots])
     return plot
 
 
-def _beside(values: Sequence[float], place: int, *, above: bool) -> tuple[str, int]:
-    """Return how the word over or under a point stays clear of the line: alignment, shift."""
-    sign = 1.0 if above else -1.0
-    value = sign * values[place]
-    if place > 0 and sign * values[place - 1] > value:
-        return "left", 4
-    if place + 1 < len(values) and sign * values[place + 1] > value:
-        return "right", -4
-    return "center", 0
+def _clear_of_line(values: Sequence[float], place: int, marked: Sequence[int]) -> tuple[bool, str]:
+    """Say where the word of a point is clear of the line and of the other word.
+
+    Of two words the one on the left runs to the left and the other to the right; at the ends
+    of the line a word runs inwards. Returns whether it stands above, and its alignment.
+    """
+    last = len(values) - 1
+    left = place == last or (place == min(marked) and len(marked) > 1)
+    if place == 0:
+        left = False
+    if place == 1 and marked[0] == 0:
+        left = True
+    above = (values[place - 1] if left else values[place + 1]) <= values[place]
+    if left and place == 1 < len(values) - 1 and above and values[place + 1] < values[place]:
+        return True, "center"  # a peak near the axis: to the left the word would be cut
+    return above, "right" if left else "left"
 
 
 def _canvas(

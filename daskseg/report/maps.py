@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from daskseg import formats
-from daskseg.report.views import Record, SegmentKey, feature_unit, feature_value, segment_keys
+from daskseg.report.views import Record, SegmentKey, column_unit, feature_value, segment_keys
 from daskseg.texts import text
 
 __all__ = [
@@ -84,7 +84,7 @@ def feature_map(record: Record) -> HeatView | None:
     Returns
     -------
     HeatView or None
-        At most 20 rows, ordered by the mean absolute effect over all customers. None if no
+        At most 20 rows, the features with the widest effects first. None if no
         segment has features.
     """
     keys = segment_keys(record)
@@ -117,12 +117,17 @@ def feature_map(record: Record) -> HeatView | None:
 def _telling(
     name: str, by_segment: Sequence[Mapping[str, Record]], shares: Sequence[float]
 ) -> float:
-    """Return how well a feature tells segments apart: mean absolute effect over customers."""
-    return math.fsum(
-        share * abs(rows[name].get("effect") or 0.0)
+    """Return how well a feature tells segments apart: mean distance of effects to their mean."""
+    effects = [
+        (share, rows[name].get("effect") or 0.0)
         for rows, share in zip(by_segment, shares, strict=True)
         if name in rows
-    )
+    ]
+    whole = math.fsum(share for share, _ in effects) or 1.0
+    middle = math.fsum(share * effect for share, effect in effects) / whole
+    spread = math.fsum(share * abs(effect - middle) for share, effect in effects) / whole
+    # Rounding errors must not reorder features that tell the same.
+    return round(spread, 9)
 
 
 def _heat_row(
@@ -198,11 +203,12 @@ def profile(record: Record) -> ProfileView | None:
         first = next((row for row in found if row is not None), None)
         if first is None:
             continue
-        label, unit = feature.get("label") or feature["name"], feature_unit(feature, currency)
+        label = feature.get("label") or feature["name"]
+        unit = column_unit(feature, currency)
         rows.append(
             (
                 label,
-                "" if unit.lower() == label.lower() else unit,
+                unit,
                 tuple(_profile_cell(row, feature) for row in found),
                 _bare_value(first.get("whole_median"), feature),
             )

@@ -27,10 +27,12 @@ __all__ = [
     "SummaryView",
     "Tile",
     "cards",
+    "column_unit",
     "feature_labels",
     "feature_unit",
     "feature_value",
     "has_money",
+    "money_heading",
     "segment_keys",
     "size",
     "summary",
@@ -124,7 +126,7 @@ class SizeView:
 
     rows: tuple[SizeRow, ...]
     value: str
-    unit: str
+    heading: str
     has_money: bool
     has_shares: bool
 
@@ -149,6 +151,19 @@ def feature_unit(feature: Record, currency: str | None) -> str:
     if feature.get("money") or feature.get("unit") == "money":
         return formats.unit_of_money(currency)
     return feature.get("unit") or ""
+
+
+def column_unit(feature: Record, currency: str | None) -> str:
+    """Return the unit to print beside a label: none if the label or nobody names it."""
+    unit = feature_unit(feature, currency)
+    label = feature.get("label") or feature.get("name") or ""
+    unnamed = not currency and (feature.get("money") or feature.get("unit") == "money")
+    return "" if unnamed or unit.lower() == label.lower() else unit
+
+
+def money_heading(label: str, currency: str | None) -> str:
+    """Return the head of a column of money, with the currency if it is known."""
+    return text("report.numbers.heading", label=label, unit=currency) if currency else label
 
 
 def value_word(record: Record) -> str:
@@ -307,6 +322,10 @@ def _card(record: Record, segment: Record, key: SegmentKey, currency: str | None
     )
 
 
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
 def _share_words(share: float | None) -> str | None:
     return None if share is None else formats.percent(share)
 
@@ -353,7 +372,7 @@ def size(record: Record) -> SizeView:
     return SizeView(
         rows=tuple(rows),
         value=value_word(record),
-        unit=formats.unit_of_money(currency),
+        heading=money_heading(_capital(value_word(record)), currency),
         has_money=has_money(record),
         has_shares=all(row.money_share_value is not None for row in rows),
     )

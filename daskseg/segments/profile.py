@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from daskseg.engine import passes
 from daskseg.engine.blocks import Blocks, Rows
 from daskseg.features.schemes import Scheme
+from daskseg.features.scores import SCORED
 from daskseg.kernels import grid
 from daskseg.kernels.prepare import FeaturePlan, prepare_block
 from daskseg.kernels.top_two import top_two
 from daskseg.metrics.quantiles import group_order_statistics, order_statistics
-from daskseg.segments.model import scores_of
+from daskseg.segments.model import SegmentModel, scores_of
 
 OUTLIER_QUANTILE = 0.995
 _INT64_SAFE = 2.0**62
@@ -292,6 +293,16 @@ def value_order(profile: Profile) -> NDArray[np.intp]:
     return np.array([j for _, _, j in sorted(keys)], dtype=np.intp)
 
 
+def median_scores(model: SegmentModel, profile: Profile, segment: int) -> tuple[int, int, int]:
+    """Return the R, F and M scores of a segment's medians, by the model's cut points."""
+    if model.cut_points is None:
+        raise ValueError("only a model with cut points scores its medians")
+    names = [feature.name for feature in model.features]
+    medians = {name: profile.quartiles[segment, names.index(name), 1:2] for name in SCORED}
+    r, f, m = (int(score[0]) for score in scores_of(medians, model.cut_points))
+    return r, f, m
+
+
 def agreement_ari(table: NDArray[np.int64]) -> float:
     """Return the adjusted Rand index of the two partitions that a contingency table compares.
 
@@ -317,6 +328,7 @@ __all__ = [
     "Clustering",
     "Profile",
     "agreement_ari",
+    "median_scores",
     "profile_segments",
     "value_order",
 ]

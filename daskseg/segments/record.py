@@ -18,7 +18,7 @@ import numpy as np
 from daskseg.formats import count, money, percent, significant
 from daskseg.segments.model import Feature, SegmentModel
 from daskseg.segments.names import SegmentName, effect_words
-from daskseg.segments.profile import Profile, agreement_ari
+from daskseg.segments.profile import Profile, agreement_ari, median_scores
 from daskseg.texts import text
 
 FORMAT_VERSION = 1
@@ -181,7 +181,7 @@ class _Teller:
         totals = self.profile.totals
         decimals = self.found.value_decimals
         rule = None if scheme is None or named.rule is None else scheme.entry(named.rule)
-        fits = rule is not None and named.kind != "neutral"
+        advice = self.advice(segment, named)
         size = int(self.profile.sizes[segment])
         return {
             "segment_id": self.model.segment_ids[segment],
@@ -196,16 +196,26 @@ class _Teller:
             "money": None if totals is None else _exact(totals[segment], decimals),
             "money_share": self.value_share(segment),
             "sentence": self.sentence(segment),
-            "action": rule.action if rule is not None and fits else self.neutral("action"),
-            "channel": rule.channel if rule is not None and fits else self.neutral("channel"),
-            "kpi": rule.kpi if rule is not None and fits else self.neutral("kpi"),
+            "action": advice.get("action"),
+            "channel": advice.get("channel"),
+            "kpi": advice.get("kpi"),
             "silhouette": self.found.silhouettes[segment],
             "below_zero_share": self.found.below_zero[segment],
             "features": self.feature_rows(segment),
         }
 
-    def neutral(self, what: str) -> str | None:
-        return text(f"names.sentence.neutral_{what}") if self.model.kind == "rfm" else None
+    def advice(self, segment: int, named: SegmentName) -> dict[str, str]:
+        """Say what to do: by the segment's rule, else by that of its median customer."""
+        scheme = self.model.naming
+        if scheme is None:
+            return {}
+        if named.kind != "neutral" and named.rule is not None:
+            rule = scheme.entry(named.rule)
+            return {"action": rule.action, "channel": rule.channel, "kpi": rule.kpi}
+        scores = (np.array([score]) for score in median_scores(self.model, self.profile, segment))
+        rule = scheme.entry(str(scheme.name_of(*scores)[0]))
+        action = text("names.sentence.neutral_action", rule=rule.name, action=rule.action)
+        return {"action": action, "channel": rule.channel, "kpi": rule.kpi}
 
     def verdict(self) -> dict[str, Any]:
         k = len(self.model.centres)

@@ -47,8 +47,11 @@ def _find(source: str) -> list[SourceFile]:
     filesystem, path = url_to_fs(source)
     if any(sign in source for sign in "*?[") and not filesystem.exists(path):
         found = filesystem.glob(path, detail=True)
-        files = [_entry(filesystem, name, facts) for name, facts in found.items()
-                 if facts["type"] == "file"]  # fmt: skip
+        files = [
+            _entry(filesystem, name, facts)
+            for name, facts in found.items()
+            if facts["type"] == "file" and not Path(name).name.startswith(".")
+        ]
         if not files:
             raise UsageError(f"no file fits the pattern {source!r}.")
         return sorted(files)

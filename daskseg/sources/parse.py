@@ -172,11 +172,21 @@ def _parse_ndjson(part: FilePart, piece: Piece) -> pa.Table:
     return pa.table(arrays)
 
 
+def _spell_decimals(table: pa.Table) -> pa.Table:
+    """Turn decimals into text: pyarrow's own way to float64 is not correctly rounded."""
+    for position, field in enumerate(table.schema):
+        if pa.types.is_decimal(field.type):
+            column = table.column(position).cast(pa.large_string())
+            table = table.set_column(position, field.name, column)
+    return table
+
+
 def _parse_parquet(part: FilePart, _: Piece) -> pa.Table:
     try:
         with fsspec.open(part.path, "rb").open() as stream:
             groups = list(range(part.start, part.stop))
-            return pq.ParquetFile(stream).read_row_groups(groups, use_threads=False)
+            table = pq.ParquetFile(stream).read_row_groups(groups, use_threads=False)
+            return _spell_decimals(table)
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"the file {part.path!r} cannot be read: {error}.") from error
 

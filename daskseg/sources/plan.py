@@ -11,6 +11,7 @@ import codecs
 import csv
 import io
 import json
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -35,6 +36,8 @@ MAX_BLOCK_BYTES = 128 * 2**20
 # More pieces than this cost the scheduler more than larger pieces cost memory.
 MANY_PIECES = 4000
 HEAD_BYTES = 2**18
+# A value of a frame takes about this much: a number, or a short text with its offset.
+VALUE_BYTES = 12
 
 FORMATS = ("csv", "parquet", "ndjson")
 _ENDINGS = {
@@ -53,6 +56,7 @@ _MAGIC = (
     (b"SQLite format 3", "an SQLite database", "export the table as CSV or Parquet"),
 )
 _TEXT_WITH_NULS = ("utf-16", "utf-32")
+_UNNAMED_INDEX = re.compile(r"__index_level_\d+__")
 
 
 class FilePart(NamedTuple):
@@ -315,6 +319,11 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
+def _without_row_numbers(schema: pa.Schema) -> pa.Schema:
+    """Leave out the unnamed index that pandas writes along: it is no column of the data."""
+    return pa.schema([field for field in schema if not _UNNAMED_INDEX.fullmatch(field.name)])
+
+
 def _plan_parquet(files: list[SourceFile]) -> Plan:
     footers: list[tuple[SourceFile, pq.FileMetaData, pa.Schema]] = []
     for file in files:
@@ -323,7 +332,8 @@ def _plan_parquet(files: list[SourceFile]) -> Plan:
         try:
             with fsspec.open(file.path, "rb").open() as stream:
                 footer = pq.ParquetFile(stream)
-                footers.append((file, footer.metadata, footer.schema_arrow))
+                schema = _without_row_numbers(footer.schema_arrow)
+                footers.append((file, footer.metadata, schema))
         except (pa.ArrowInvalid, OSError) as error:
             raise InputError(f"the file {file.path!r} is not Parquet: {error}.") from error
     first, _, first_schema = footers[0]
@@ -341,21 +351,21 @@ def _plan_parquet(files: list[SourceFile]) -> Plan:
             f"the types of columns differ between the files of the source: {error}."
         ) from error
     _check_names(first.path, tuple(schema.names))
-    groups: list[tuple[int, list[FilePart]]] = []
-    filled = BLOCK_BYTES + 1
+    groups: list[list[FilePart]] = [[]]
+    sizes = [0]
     for file, metadata, _ in footers:
-        for group in range(metadata.num_row_groups):
-            size = metadata.row_group(group).total_byte_size
-            if filled + size > BLOCK_BYTES:
-                groups.append((0, []))
-                filled = 0
-            filled += size
-            groups[-1][1].append(FilePart(file.path, group, group + 1, ()))
-            groups[-1] = (filled, groups[-1][1])
-    if not groups:
-        groups = [(0, [])]
+        for number in range(metadata.num_row_groups):
+            group = metadata.row_group(number)
+            # Columns with few distinct values are tiny in the file, but not in memory.
+            size = max(group.total_byte_size, group.num_rows * len(schema) * VALUE_BYTES)
+            if sizes[-1] and sizes[-1] + size > BLOCK_BYTES:
+                groups.append([])
+                sizes.append(0)
+            sizes[-1] += size
+            groups[-1].append(FilePart(file.path, number, number + 1, ()))
     pieces = tuple(
-        Piece(tuple(parts), "parquet", "", "", schema, 2 * size) for size, parts in groups
+        Piece(tuple(parts), "parquet", "", "", schema, 2 * size)
+        for parts, size in zip(groups, sizes, strict=True)
     )
     return Plan(pieces, schema)
 

@@ -70,7 +70,9 @@ def open_frames(
 
     Notes
     -----
-    Reads the first 256 kB of each file (the footer of Parquet), nothing more.
+    Reads the first 256 kB of each file (the footer of Parquet), nothing more. Text files above
+    16 MB are cut at line ends; a quoted field with a line break that lies across a cut is
+    refused when it is read. Compressed files are never cut: each must fit a task.
 
     Examples
     --------

@@ -59,7 +59,11 @@ def _factorize(column: pd.Series) -> tuple[NDArray[np.int64], NDArray[Any]]:
     except TypeError:
         # Lists and mappings, as nested Parquet columns have them.
         codes, distinct = pd.factorize(column.map(str, na_action="ignore"))
-    return codes.astype(np.int64), np.asarray(distinct, dtype=object)
+    values = np.asarray(distinct)
+    if values.dtype == np.float32:
+        # By the shortest text, so that 2.55 does not become 2.549999952.
+        values = np.array([float(str(value)) for value in values])
+    return codes.astype(np.int64), values.astype(object)
 
 
 def _recode(codes: NDArray[np.int64], texts: list[str | None]) -> Coded:
@@ -159,7 +163,6 @@ def read_numbers(column: pd.Series) -> tuple[NDArray[np.float64], Bad]:
     elif pd.api.types.is_numeric_dtype(column.dtype) and column.dtype != np.float32:
         numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
     else:
-        # float32 goes by its shortest text, so that 2.55 does not become 2.549999952.
         codes, distinct = _factorize(column)
         parsed = [_number(str(value).strip()) for value in distinct]
         numbers = np.array([*parsed, np.nan])[codes]

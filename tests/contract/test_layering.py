@@ -23,6 +23,7 @@ MAX_LINES = 500
 RANK = {
     "__version__": 0,
     "errors": 0,
+    "version": 0,
     "publish": 1,
     "records": 1,
     "texts": 1,

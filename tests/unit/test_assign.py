@@ -72,6 +72,29 @@ def test_lloyd_step__of_a_stack_is_that_of_each_set():
         assert (together.sse.low[own] == alone.sse.low).all()
 
 
+def test_means_of__are_rounded_once():
+    random = np.random.default_rng(0)
+    rows, weights = random.lognormal(0, 5, (200, 2)), random.random(200)
+    grids = exponents(rows, rows[:3], weights)
+    part = assign.lloyd_step(rows, weights, assign.stack([rows[:3].copy(), CENTRES[2:]]), grids)
+    means, is_empty = assign.means_of(part, grids)
+    divisor = np.array(grid.to_fractions(part.weights, grids.weight), dtype=object)
+    expected = grid.to_floats(part.sums, grids.values, divisor[:, None])
+    np.testing.assert_array_equal(means, expected)
+    assert not is_empty.any()
+    exact = sum(grid.to_fractions(part.sse, grids.sse))
+    assert assign.total_sse(part, grids) == float(exact)
+
+
+def test_means_of__marks_dead_centres():
+    grids = exponents(FOUR, CENTRES)
+    means, is_empty = assign.means_of(
+        assign.lloyd_step(FOUR, None, assign.stack([CENTRES]), grids), grids
+    )
+    assert is_empty.tolist() == [False, False, True]
+    assert means[:2].tolist() == [[0.5, 0.0], [5.0, 1.0]]
+
+
 @given(st.lists(st.integers(0, 300), max_size=5), st.integers(0, 3))
 def test_lloyd_step__keeps_its_bits_under_any_cut(cuts, seed):
     random = np.random.default_rng(seed)

@@ -39,14 +39,16 @@ TODAY = dt.date(2026, 6, 1)
 
 
 def ledger(**columns) -> pd.DataFrame:
-    frame = pd.DataFrame({
-        "customer_id": ["1", "2", "3", "4"],
-        "order_id": ["10", "11", "12", "13"],
-        "product": ["a", "b", "c", "d"],
-        "date": ["2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04"],
-        "quantity": ["1", "2", "3", "4"],
-        "unit_price": ["2.5", "2.5", "2.5", "2.5"],
-    })
+    frame = pd.DataFrame(
+        {
+            "customer_id": ["1", "2", "3", "4"],
+            "order_id": ["10", "11", "12", "13"],
+            "product": ["a", "b", "c", "d"],
+            "date": ["2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04"],
+            "quantity": ["1", "2", "3", "4"],
+            "unit_price": ["2.5", "2.5", "2.5", "2.5"],
+        }
+    )
     return frame.assign(**columns)
 
 
@@ -234,8 +236,10 @@ def test_scan__fingerprint_is_free_of_order_blocks_columns_and_format():
     for part in parts:
         joined = merge_scans(part, joined)
     assert joined.fingerprint_text == whole.fingerprint_text
-    as_text = frame.astype(object).where(frame.notna(), None).map(
-        lambda value: None if value is None else f"{value} "
+    as_text = (
+        frame.astype(object)
+        .where(frame.notna(), None)
+        .map(lambda value: None if value is None else f"{value} ")
     )
     assert read_lines(as_text.assign(empty=""), ROLES)[1].fingerprint == whole.fingerprint
     renamed = frame.rename(columns={"customer_id": "Client"})

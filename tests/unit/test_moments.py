@@ -39,6 +39,11 @@ def test_moments__leave_out_nan_by_column():
     assert found.total_weight.tolist() == [2.0, 2.0]
 
 
+def test_moments__keep_digits_of_a_tiny_spread():
+    rows = (np.arange(1000) % 7)[:, None] * 2.0**-24
+    assert summarise(rows + 2.0**27).variance[0] == pytest.approx(rows.var(), rel=1e-12, abs=0)
+
+
 def test_moments__of_a_column_without_values_are_nan():
     found = summarise(np.array([[1.0, np.nan], [3.0, np.nan]]))
     assert np.isnan([found.mean[1], found.variance[1]]).all() or found.total_weight[1] == 0

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -15,7 +16,7 @@ import pytest
 from daskseg.errors import ArtifactError
 from daskseg.report import render_html, write_report
 from daskseg.report.embed import bokeh_script, figure_document
-from daskseg.report.figures import heat_figure, size_figure
+from daskseg.report.figures import _clear_of_line, heat_figure, size_figure
 from daskseg.report.maps import feature_map
 from daskseg.report.markup import Html, data_table, join, script_json, tag
 from daskseg.report.palette import (
@@ -273,6 +274,29 @@ def test_write_report__keeps_the_old_page_when_the_record_is_bad(tmp_path):
     assert path.read_text() == "old"
 
 
+@pytest.mark.browser
+def test_write_report__draws_every_chart_in_a_browser(tmp_path):
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no chromium on this machine")
+    path = tmp_path / "report.html"
+    write_report(rfm_record(), path)
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]
+    flags += ["--disable-background-networking", "--disable-component-update"]
+    flags += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000"]
+    found = subprocess.run(
+        [browser, *flags, "--dump-dom", path.as_uri()],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    page = _Page(found.stdout)
+    assert dict(page.tags)["html"].get("data-drawn") == "yes"
+    drawn = [attrs for name, attrs in page.tags if "bk-Figure" in (attrs.get("class") or "")]
+    assert len(drawn) == 5
+
+
 def test_figure_document__counts_its_ids_from_zero():
     view = size(rfm_record())
     first = figure_document({"a": size_figure(view)})
@@ -290,6 +314,23 @@ def test_figures__no_toolbar_no_logo_narrow_enough():
     assert plot.toolbar.logo is None
     assert plot.sizing_mode == "stretch_width"
     assert plot.min_width == 48 * 6  # six segments fit 420 pixels with their frame
+
+
+@pytest.mark.parametrize(
+    ("values", "place", "marked", "above", "align"),
+    [
+        ([9.0, 5.0, 3.0, 2.0], 2, [2], True, "left"),  # falling line: free above, to the right
+        ([0.4, 0.5, 0.6, 0.55, 0.5], 2, [2, 3], True, "right"),  # runner-up before chosen
+        ([0.4, 0.5, 0.6, 0.55, 0.5], 3, [2, 3], True, "left"),
+        ([0.58, 0.6, 0.55, 0.5], 1, [1, 2], True, "center"),  # a peak beside the axis
+        ([0.6, 0.5, 0.4], 0, [0, 1], True, "left"),  # at the start a word runs inwards
+        ([0.6, 0.5, 0.4], 1, [0, 1], False, "right"),  # and the next one gives way
+        ([0.6, 0.5, 0.4], 2, [2], False, "right"),
+        ([0.6, 0.5], 1, [0, 1], False, "right"),
+    ],
+)
+def test_curve__words_stay_clear_of_the_line(values, place, marked, above, align):
+    assert _clear_of_line(values, place, marked) == (above, align)
 
 
 def test_bokeh_script__cannot_end_its_element():

@@ -129,12 +129,34 @@ def test_feature_map__shows_twenty_of_a_hundred():
     record = rfm_record()
     first = record["features"][0]
     record["features"] = [{**first, "name": f"f{i}", "label": f"F {i}"} for i in range(100)]
-    for segment in record["segments"]:
+    for place, segment in enumerate(record["segments"]):
         row = segment["features"][0]
-        segment["features"] = [{**row, "feature": f"f{i}", "effect": i / 100} for i in range(100)]
+        segment["features"] = [
+            {**row, "feature": f"f{i}", "effect": (i if place else -i) / 100} for i in range(100)
+        ]
     view = maps.feature_map(record)
     assert view is not None
     assert (len(view.rows), view.n_all, view.rows[0].label) == (20, 100, "F 99")
+
+
+def test_feature_map__equal_effects_tell_nothing_apart():
+    record = rfm_record()
+    for segment in record["segments"]:
+        for row in segment["features"]:
+            row["effect"] = -0.9 if row["feature"] == "recency_days" else row["effect"]
+    view = maps.feature_map(record)
+    assert view is not None
+    assert view.rows[0].label == "Orders"
+
+
+def test_size__heading_names_the_currency_only_if_known():
+    record = rfm_record()
+    assert views.size(record).heading == "Spend (GBP)"
+    record["data"]["currency"] = None
+    assert views.size(record).heading == "Spend"
+    cuts = evidence.cut_points(record)
+    assert cuts is not None
+    assert cuts.rows[2][0] == "Net spend"
 
 
 def test_feature_map__none_without_features():

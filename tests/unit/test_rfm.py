@@ -7,6 +7,7 @@ import gc
 import pickle
 from decimal import Decimal
 from itertools import product
+from pathlib import Path
 
 import dask.dataframe as dd
 import numpy as np
@@ -31,8 +32,8 @@ from daskseg.features.customers import (
 )
 from daskseg.features.definitions import FEATURE_NAMES, RFM_FEATURES, feature_records
 from daskseg.features.rfm import RFM
-from daskseg.metrics.quantiles import order_statistics
 from daskseg.features.scores import SCORED, both_cut_ranks, cut_points
+from daskseg.metrics.quantiles import order_statistics
 from daskseg.sources.cleaning import KEEP_OR_DROP, RETURNS
 from tests.naive_rfm import CODES, FEATURES, NaiveRfm, random_ledger
 
@@ -445,8 +446,58 @@ def test_read_window__refuses(value):
 
 def test_read_snapshot__forms():
     day = dt.date(2026, 4, 1)
-    for value in ("2026-04-01", day, dt.datetime(2026, 4, 1), pd.Timestamp(day), np.datetime64(day)):
+    moments = (dt.datetime(2026, 4, 1), pd.Timestamp(day), np.datetime64(day))
+    for value in ("2026-04-01", day, *moments):
         assert read_snapshot(value) == day
+
+
+@pytest.fixture(scope="module")
+def retail() -> pd.DataFrame:
+    path = Path(__file__).resolve().parents[2] / "examples" / "data" / "online_retail.parquet"
+    return pd.read_parquet(path)
+
+
+def test_rfm__known_figures_of_the_retail_ledger(retail):
+    rfm = RFM(returns="drop")
+    features = rfm.fit_transform(retail)
+    account = rfm.waterfall_
+    assert account.clean_lines == 397_884
+    assert account.n_customers == len(features) == 4_338
+    assert account.segments == 8_911_407_904
+    assert account.total == 9_747_747_934
+    assert account.decimals == 3
+    steps = account.to_frame()
+    assert steps.loc["duplicates", "rows"] == 5_268
+    assert steps.loc["adjustments", "rows"] == 3
+    assert steps.loc["free_lines", "rows"] == 2_515
+    assert rfm.snapshot_ == dt.date(2011, 12, 10)
+    assert features["recency_days"].min() == 1
+
+
+def test_rfm__the_retail_ledger_has_the_same_rfm_under_both_headers(retail):
+    other = retail.rename(
+        columns={"InvoiceNo": "Invoice", "UnitPrice": "Price", "CustomerID": "Customer ID"}
+    )
+    one, two = RFM(), RFM()
+    pd.testing.assert_frame_equal(one.fit_transform(retail), two.fit_transform(other))
+    assert one.fingerprint_ == two.fingerprint_
+    assert one.waterfall_.accounting() == {
+        "segments": 8310477.054,
+        "unattributed": 1458744.18,
+        "returns_only": -10411.24,
+        "set_aside": {
+            "incomplete": 0.0,
+            "outside_dates": 0.0,
+            "duplicates": 0.0,
+            "non_products": 0.0,
+            "adjustments": -11062.06,
+            "free_lines": 0.0,
+            "returns": 0.0,
+        },
+        "total": 9747747.934,
+        "returns_only_customers": 33,
+        "clean_lines": 397_884,
+    }
 
 
 def test_naive__agrees_with_paper():
