@@ -5,6 +5,7 @@ The tree::
     DasksegError
     ├── UsageError (ValueError)            wrong argument, option, study file or target  exit 2
     ├── InputError (ValueError)            the data is at fault                          exit 4
+    │   ├── BadValueError                  ... because of a value of a column            exit 4
     │   └── SchemaMismatchError            scoring data lacks or adds features           exit 6
     ├── ArtifactError (ValueError)         unreadable store or model, other format       exit 6
     ├── MemoryBudgetError (MemoryError)    the plan cannot fit                           exit 5
@@ -36,6 +37,27 @@ class InputError(DasksegError, ValueError):
     """The data cannot be used as they are."""
 
     exit_code = 4
+
+
+class BadValueError(InputError):
+    """A value of a column cannot be used.
+
+    Parameters
+    ----------
+    message : str
+    column : str
+        Header of the column.
+    value : str
+        The value, as text without blanks at its ends.
+    """
+
+    def __init__(self, message: str, column: str, value: str) -> None:
+        super().__init__(message, column, value)
+        self.column = column
+        self.value = value
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class SchemaMismatchError(InputError):

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from daskseg.errors import UsageError
@@ -18,7 +18,9 @@ from daskseg.errors import UsageError
 STUDY_MARK = "run.json"
 
 
-def check_target(out: Path, *, force: bool = False, mark: str = STUDY_MARK) -> None:
+def check_target(
+    out: Path, *, force: bool = False, mark: str = STUDY_MARK, sources: Sequence[Path] = ()
+) -> None:
     """Refuse a target directory whose replacement would lose something that is not ours.
 
     Parameters
@@ -28,24 +30,49 @@ def check_target(out: Path, *, force: bool = False, mark: str = STUDY_MARK) -> N
     force : bool
         Replace whatever stands there.
     mark : str
+    sources : sequence of Path
+        What is about to be read: it must not lie in `out`.
 
     Raises
     ------
     UsageError
     """
-    if out.exists() and not out.is_dir():
+    place = out.resolve()
+    if place.exists() and not place.is_dir():
         raise UsageError(f"--out {out}: a file stands there. Name a directory.")
+    # It is replaced by a rename: the shell would stand in a directory that is gone.
+    for words, kept in (("working", Path.cwd()), ("home", Path.home())):
+        if kept.resolve().is_relative_to(place):
+            raise UsageError(
+                f"--out {out}: it is, or holds, the {words} directory, which cannot be replaced. "
+                "Name a directory below it or beside it."
+            )
+    for source in map(Path.resolve, sources):
+        if source.is_relative_to(place):
+            raise UsageError(
+                f"--out {out}: the source {str(source)!r} lies in it and would be lost. Name "
+                "another directory."
+            )
     if out.is_dir() and any(out.iterdir()) and not (out / mark).is_file() and not force:
         raise UsageError(
             f"--out {out}: the directory is not empty and holds no earlier study (no {mark}). "
             "Name another directory, or pass --force to replace everything in it."
         )
-    # The directory above matters: a new result is renamed into it.
-    parent = next(path for path in out.absolute().parents if path.exists())
+    check_parent(out, "Name another directory.")
+
+
+def check_parent(out: Path, advice: str) -> None:
+    """Refuse a place where nothing can be created: a new result is renamed into its parent.
+
+    Raises
+    ------
+    UsageError
+    """
+    parent = next(path for path in out.resolve().parents if path.exists())
     if not parent.is_dir():
-        raise UsageError(f"--out {out}: {parent} is a file. Name another directory.")
+        raise UsageError(f"--out {out}: {parent} is a file. {advice}")
     if not os.access(parent, os.W_OK):
-        raise UsageError(f"--out {out}: {parent} is not writable. Name another directory.")
+        raise UsageError(f"--out {out}: {parent} is not writable. {advice}")
 
 
 @contextmanager
@@ -55,15 +82,30 @@ def replacing_directory(out: Path) -> Iterator[Path]:
     The directory lies beside `out`, so that the rename stays on one file system. On an
     error it is removed and `out` stays as it was.
     """
-    out = out.absolute()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    work.chmod(0o777 & ~_umask())
+    # A link keeps pointing where it does: what stands there is replaced.
+    out = out.resolve()
+    with _parents_of(out):
+        work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        work.chmod(0o777 & ~_umask())
+        try:
+            yield work
+            _swap(work, out)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def _parents_of(path: Path) -> Iterator[None]:
+    """Create the directories above a path; on an error those are removed again."""
+    absent = [parent for parent in path.parents if not parent.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        yield work
-        _swap(work, out)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        yield
+    except BaseException:
+        with suppress(OSError):  # somebody else put something there
+            for parent in absent:
+                parent.rmdir()
+        raise
 
 
 def _swap(work: Path, out: Path) -> None:
@@ -88,13 +130,14 @@ def _swap(work: Path, out: Path) -> None:
 @contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
     """Give a path to write; at a clean end it takes the place of `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = path.resolve()
     work = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        yield work
-        work.replace(path)
-    finally:
-        work.unlink(missing_ok=True)
+    with _parents_of(path):
+        try:
+            yield work
+            work.replace(path)
+        finally:
+            work.unlink(missing_ok=True)
 
 
 def _umask() -> int:

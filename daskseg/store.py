@@ -162,7 +162,10 @@ def open_features(path: Path | str) -> FeatureStore:
     """
     group = _open(path)
     if not isinstance(group, zarr.Group) or "format_version" not in group.attrs:
-        raise ArtifactError(f"{path} is not a daskseg feature store (a group with attributes)")
+        raise ArtifactError(
+            f"{path} is not a daskseg feature store, a Zarr group with a format_version. To read a "
+            f"single array of a group, give its path, e.g. {path}/NAME."
+        )
     attributes = dict(group.attrs)
     if attributes["format_version"] != FORMAT_VERSION:
         raise ArtifactError(
@@ -171,7 +174,10 @@ def open_features(path: Path | str) -> FeatureStore:
         )
     missing = [name for name in ("values", "customer_id") if name not in group]
     if missing:
-        raise ArtifactError(f"{path} has no array {' and no array '.join(missing)}")
+        raise ArtifactError(
+            f"{path} has no array {' and no array '.join(missing)}: the store is damaged. Write "
+            "it again."
+        )
     values, ids = _array(group, "values"), _array(group, "customer_id")
     raw_names = attributes.get("names", [])
     names = tuple(str(name) for name in raw_names) if isinstance(raw_names, list) else ()
@@ -185,8 +191,7 @@ def open_features(path: Path | str) -> FeatureStore:
 
 def read_ids(path: str, first: int, last: int) -> NDArray[Any]:
     """Return the customer ids of rows ``first:last`` as an object array of text."""
-    array = _open_array(f"{path}/customer_id")
-    return np.asarray(array[first:last]).astype(object)
+    return np.asarray(_read_rows(f"{path}/customer_id", first, last)).astype(object)
 
 
 def is_zarr(path: Path | str) -> bool:
@@ -241,7 +246,13 @@ def _array_blocks(path: str, columns: tuple[str, ...] | None) -> Blocks:
 
 
 def _read_rows(path: str, first: int, last: int) -> NDArray[Any]:
-    return np.asarray(_open_array(path)[first:last])
+    try:
+        return np.asarray(_open_array(path)[first:last])
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ArtifactError(
+            f"rows {first:,} to {last - 1:,} (from 0) of the Zarr array {path} cannot be read: "
+            f"{error}. Copy or write the store again."
+        ) from error
 
 
 @lru_cache(maxsize=8)
@@ -258,7 +269,7 @@ def _open_array(path: str) -> zarr.Array[Any]:
 def _open(path: Path | str) -> zarr.Group | zarr.Array[Any]:
     try:
         return zarr.open(str(path), mode="r")
-    except (BaseZarrError, FileNotFoundError, KeyError, ValueError) as error:
+    except (AttributeError, BaseZarrError, KeyError, OSError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path} cannot be read as a Zarr store: {error}") from error
 
 

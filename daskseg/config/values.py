@@ -98,6 +98,7 @@ def read_encoding(value: object) -> object:
     """Take a text encoding and return Python's own name of it."""
     if isinstance(value, str):
         try:
+            "".encode(value)  # refuses codecs that are no text, such as hex
             return codecs.lookup(value).name
         except LookupError:
             pass

@@ -232,7 +232,7 @@ def make_rules(scan: LedgerScan, spec: LedgerSpec) -> CleaningRules:
     InputError
         See `sources.ledger.check_scan`; also if no line is complete.
     """
-    check_scan(scan, spec.roles, spec.snapshot, spec.today)
+    check_scan(scan, spec.roles, spec.snapshot, spec.today, spec.date_format)
     if np.isnat(scan.last_time):
         raise InputError(
             f"none of {scan.n_rows:,} lines has a date, an order id, a quantity and a price at "

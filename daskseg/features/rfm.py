@@ -47,6 +47,7 @@ from daskseg.features.scores import (
 )
 from daskseg.metrics.quantiles import order_statistics
 from daskseg.sources.columns import resolve
+from daskseg.sources.locate import placing
 from daskseg.sources.readers import blocks_of_frame, open_blocks
 from daskseg.sources.waterfall import Waterfall
 
@@ -303,7 +304,8 @@ class RFM(BaseEstimator):
             return _out_of_core(blocks_of_frame(ledger), spec)
         if isinstance(ledger, str | Path) or _is_list_of_paths(ledger):
             blocks, headers = open_blocks(ledger)
-            return _out_of_core(blocks, self._spec(headers, snapshot))
+            with placing(ledger):
+                return _out_of_core(blocks, self._spec(headers, snapshot))
         frame = _as_pandas(ledger)
         customers, table = customers_in_memory(
             frame, self._spec([str(name) for name in frame.columns], snapshot)

@@ -162,6 +162,14 @@ def _covered(rule: Mapping[str, Any], where: str) -> NDArray[np.bool_]:
     return inside
 
 
+def _tables(table: Mapping[str, Any], key: str, where: str) -> list[Mapping[str, Any]]:
+    """Return a list of tables, such as [[segments]]."""
+    found = table.get(key, [])
+    if not isinstance(found, list) or not all(isinstance(one, Mapping) for one in found):
+        raise UsageError(f"{where}: {key} = {found!r} must be a list of tables.")
+    return found
+
+
 def _spell(cells: NDArray[np.int64]) -> str:
     shown = [
         f"R{cell // 25 + 1}F{cell // 5 % 5 + 1}M{cell % 5 + 1}" for cell in cells[:_SHOWN].tolist()
@@ -178,7 +186,7 @@ def _build(table: Mapping[str, Any], where: str) -> Scheme:
             f"scheme {where!r}: the key {unknown[0]!r} is not known; a scheme has name, version, "
             "title and [[segments]]."
         )
-    for number, segment in enumerate(table.get("segments", []), start=1):
+    for number, segment in enumerate(_tables(table, "segments", f"scheme {where!r}"), start=1):
         name = segment.get("name")
         if not isinstance(name, str) or not name:
             raise UsageError(f"scheme {where!r}: segment {number} has no name.")
@@ -190,7 +198,7 @@ def _build(table: Mapping[str, Any], where: str) -> Scheme:
             raise UsageError(f"{inside}: the name stands twice; give one segment several rules.")
         entries.append(SchemeEntry(name, *(str(segment.get(key, "")) for key in _TEXTS)))
         cover = np.zeros(N_SCORES**3, dtype=bool)
-        for rule in segment.get("rules", []):
+        for rule in _tables(segment, "rules", inside):
             own = _covered(rule, inside)
             twice = np.flatnonzero(cover & own)
             if len(twice):

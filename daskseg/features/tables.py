@@ -21,10 +21,10 @@ import pyarrow.parquet as pq
 
 from daskseg.engine import passes
 from daskseg.engine.blocks import FrameBlocks, Load
-from daskseg.errors import InputError
+from daskseg.errors import BadValueError, InputError
 from daskseg.sources.hashing import LineHasher, hash_texts
 from daskseg.sources.ledger import bucket_of
-from daskseg.sources.values import Bad, read_ids, read_numbers
+from daskseg.sources.values import Bad, has_decimal_comma, read_ids, read_numbers
 
 # More than half of the values unreadable: the column is text, not numbers with a slip.
 _MOSTLY = 0.5
@@ -106,6 +106,11 @@ class CustomerRows:
     def n_rows(self) -> int:
         """Number of customers."""
         return sum(self.lengths)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns of the source but the id."""
+        return (*self.names, *self.left_out)
 
     def aligned(self, chunk_rows: int) -> FrameBlocks:
         """Cut the table into blocks of whole chunks."""
@@ -276,7 +281,8 @@ def build_table(
     features = tuple(name for name in names if name not in left_out)
     if not features:
         raise InputError(
-            f"none of the columns {list(names)} is numeric: there is nothing to cluster by."
+            f"none of the columns {list(names)} is numeric: there is nothing to cluster by. "
+            f"Besides the id {id_column!r} at least one column of numbers is needed."
         )
     if "customer_id" in features:
         raise InputError(
@@ -291,9 +297,12 @@ def build_table(
     n_repeated = sum(record.n_repeated for record in written)
     if n_repeated:
         first = min(record.repeated for record in written if record.n_repeated)
-        raise InputError(
-            f"the column {id_column!r} repeats {n_repeated:,} ids, e.g. {first!r}: a table must "
-            "have one row per customer. For a ledger of order lines use `daskseg rfm`."
+        raise BadValueError(
+            f"the column {id_column!r} repeats ids: {n_repeated:,} of {scan.n_rows:,} rows have "
+            f"the id of another, e.g. {first!r}. A table must have one row per customer; for a "
+            "ledger of order lines use `daskseg rfm`.",
+            id_column,
+            first,
         )
     return CustomerRows(
         paths=tuple(record.path for record in written),
@@ -312,11 +321,19 @@ def _is_text(name: str, scan: _TableScan, must: set[str]) -> bool:
         if n_valid == 0 and name not in must:
             raise InputError(f"the column {name!r} is empty throughout. Remove it from the table.")
         return False
-    if bad.count > _MOSTLY * (n_valid + bad.count) and name not in must:
+    has_comma = has_decimal_comma(bad.example)
+    if bad.count > _MOSTLY * (n_valid + bad.count) and name not in must and not has_comma:
         return True
-    raise InputError(
+    advice = (
+        "It has a comma: write numbers with a decimal point and without separators of thousands."
+        if has_comma
+        else "Correct them, leave them empty (missing), or take another column."
+    )
+    raise BadValueError(
         f"{bad.count:,} of {n_valid + bad.count:,} values of the column {name!r} are not finite "
-        f"numbers, e.g. {bad.example!r}. Correct them, or leave them empty (missing)."
+        f"numbers, e.g. {bad.example!r}. {advice}",
+        name,
+        bad.example,
     )
 
 
@@ -331,7 +348,10 @@ def _check_ids(keyed: _Keyed, id_column: str, n_rows: int) -> None:
             "Give every customer an id, or remove these rows."
         )
     if keyed.damaged.count:
-        raise InputError(
-            f"{keyed.damaged.count:,} ids of the column {id_column!r} lost digits to scientific "
-            f"notation, e.g. {keyed.damaged.example!r}. Export the table again with ids as text."
+        raise BadValueError(
+            f"{keyed.damaged.count:,} of {n_rows:,} ids of the column {id_column!r} lost digits to "
+            f"scientific notation, e.g. {keyed.damaged.example!r}. Export the table again with ids "
+            "as text.",
+            id_column,
+            keyed.damaged.example,
         )

@@ -153,7 +153,7 @@ def silhouette_by_label(X: Any, labels: Any, *, sample_weight: Any = None) -> La
     --------
     >>> found = silhouette_by_label([[0.0], [1.0], [9.0], [10.0]], ["a", "a", "b", "b"])
     >>> found.labels.tolist(), round(found.mean, 3)
-    (['a', 'b'], 0.987)
+    (['a', 'b'], 0.988)
     """
     names = None
     if not isinstance(labels, da.Array):
@@ -227,7 +227,7 @@ def silhouette_score(
     --------
     >>> rows = [[0.0], [1.0], [9.0], [10.0]]
     >>> round(silhouette_score(rows, [0, 0, 1, 1], metric="sqeuclidean"), 3)
-    0.987
+    0.988
     """
     if metric in ("euclidean", "cosine"):
         raise UsageError(

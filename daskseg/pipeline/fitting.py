@@ -166,12 +166,36 @@ def _check_k(study: Study, n_customers: int) -> None:
         raise InputError(
             "there is one customer only: segments need at least two. Check the id column."
         )
-    k = study.model.k
+    k, least = study.model.k, study.model.k_range[0]
     if isinstance(k, int) and k > n_customers:
         raise UsageError(
             f"k = {k} segments were asked for, but there are only {n_customers} customers. Ask "
             f"for at most {n_customers}, with --k or model.k."
         )
+    if k == "auto" and least > n_customers:
+        raise UsageError(
+            f"{least} segments at least were asked for, but there are only {n_customers} "
+            "customers. Begin lower, with --k-range or model.k_range."
+        )
+
+
+def check_labels(study: Study) -> None:
+    """Refuse a naming scheme or names that cannot be used, before anything is read.
+
+    Raises
+    ------
+    UsageError
+    """
+    if study.data.kind == "rfm":
+        load_scheme(study.label.scheme)
+    k = study.model.k
+    most = k if isinstance(k, int) else study.model.k_range[1]
+    for segment_id in study.label.names:
+        if int(segment_id[1:]) > most:
+            raise UsageError(
+                f"label.names names {segment_id}, but there will be at most {most} segments "
+                f"(S1 to S{most})."
+            )
 
 
 def fit_segments(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from daskseg.formats import count, percent
 from daskseg.segments.model import Feature
 from daskseg.sources import readers
 from daskseg.sources.columns import resolve
+from daskseg.sources.files import find_files
+from daskseg.sources.locate import placing
 from daskseg.texts import text
 
 # Arbitrary: what a task holds of a bucket is a few times this.
@@ -97,6 +100,38 @@ def open_source(study: Study) -> tuple[FrameBlocks, tuple[str, ...]]:
     )
 
 
+def local_paths(study: Study) -> list[Path]:
+    """Return the files of a study's source that lie in the file system.
+
+    Raises
+    ------
+    UsageError
+        No such source.
+    """
+    if _is_array(study):
+        return [Path(str(study.data.source))]
+    files = find_files(study.data.source)
+    return [Path(file.path) for file in files if "://" not in file.path]
+
+
+def _is_array(study: Study) -> bool:
+    """Tell whether the source is a Zarr store."""
+    source = study.data.source
+    if study.data.kind == "rfm" or not isinstance(source, str):
+        return False
+    return study.data.format == "zarr" or store.is_zarr(source)
+
+
+def _placing(study: Study) -> AbstractContextManager[None]:
+    """Let errors about values name file and row."""
+    data = study.data
+    if _is_array(study):
+        return nullcontext()
+    return placing(
+        data.source, format=data.format, encoding=data.encoding, delimiter=data.delimiter
+    )
+
+
 def ingest(study: Study, scratch: Path, today: dt.date) -> Ingested:
     """Read a study's source.
 
@@ -140,7 +175,7 @@ def ingest_ledger(study: Study, scratch: Path, today: dt.date) -> Ingested:
         non_product_codes=None if data.non_product_codes is None else tuple(data.non_product_codes),
         today=today,
     )
-    with progress.stage("features"):
+    with progress.stage("features"), _placing(study):
         table = build_customers(blocks, spec, scratch, _n_buckets(blocks))
     snapshot = table.snapshot.isoformat()
     records = feature_records(
@@ -194,7 +229,7 @@ def ingest_table(study: Study, scratch: Path) -> Ingested:
     notices: list[str] = []
     with progress.stage("check"):
         table, fingerprint = _read_table(study, scratch, notices)
-    passive = {find_column(table.names, name, "--passive") for name in data.passive}
+    passive = {find_column(table.columns, name, "--passive") for name in data.passive}
     value = None if data.value is None else find_column(table.names, data.value, "--value")
     features = tuple(
         Feature(
@@ -208,10 +243,7 @@ def ingest_table(study: Study, scratch: Path) -> Ingested:
     )
     if not any(feature.role == "active" for feature in features):
         raise InputError("every numeric column is passive: there is nothing to cluster by.")
-    for name, n_missing in table.missing.items():
-        if n_missing:
-            share = percent(n_missing / table.n_rows)
-            notices.append(text("names.notice.missing", name=name, n=count(n_missing), share=share))
+    notices += _missing_notices(table)
     notices += [text("names.notice.passive_text", name=name) for name in table.left_out]
     return Ingested(
         table=table,
@@ -237,28 +269,40 @@ def ingest_table(study: Study, scratch: Path) -> Ingested:
     )
 
 
-def _is_zarr(source: str | Sequence[str]) -> bool:
-    return isinstance(source, str) and store.is_zarr(source)
+def _missing_notices(table: CustomerRows) -> list[str]:
+    return [
+        text(
+            "names.notice.missing",
+            name=name,
+            n=count(n_missing),
+            share=percent(n_missing / table.n_rows),
+        )
+        for name, n_missing in table.missing.items()
+        if n_missing
+    ]
 
 
 def _read_table(study: Study, scratch: Path, notices: list[str]) -> tuple[CustomerRows, str]:
     data = study.data
     assert data.id is not None
-    if data.format == "zarr" or _is_zarr(data.source):
+    if _is_array(study):
         blocks, headers, has_ids = zarr_frames(str(data.source), data.id)
         if not has_ids:
             notices.append(text("names.notice.row_ids"))
     else:
         blocks, headers = open_source(study)
+    for name in data.passive:  # a slip is told before anything is read
+        find_column(headers, name, "--passive")
     numeric = [] if data.value is None else [find_column(headers, data.value, "--value")]
-    table = build_table(
-        blocks,
-        headers,
-        data.id,
-        scratch,
-        numeric=numeric,
-        n_buckets=_n_buckets(blocks),
-    )
+    with _placing(study):
+        table = build_table(
+            blocks,
+            headers,
+            data.id,
+            scratch,
+            numeric=numeric,
+            n_buckets=_n_buckets(blocks),
+        )
     return table, table.fingerprint
 
 
@@ -296,17 +340,20 @@ def ingest_for_model(
     if study.data.kind == "rfm":
         return ingest_ledger(study, scratch, today)
     assert study.data.id is not None
-    if study.data.format == "zarr" or _is_zarr(study.data.source):
+    if _is_array(study):
         blocks, headers, _ = zarr_frames(str(study.data.source), study.data.id)
     else:
         blocks, headers = open_source(study)
     missing = [name for name in active if name not in headers]
+    if study.data.id.casefold() not in map(str.casefold, headers):
+        missing.insert(0, study.data.id)
     if missing:
         raise SchemaMismatchError(
-            f"the model needs the columns {list(active)}, but {_source_name(study.data.source)} "
-            f"has no {missing}; its columns are {list(headers)}."
+            f"the model needs the id column {study.data.id!r} and the columns {list(active)}, but "
+            f"{_source_name(study.data.source)} has no {missing}; its columns are {list(headers)}. "
+            "Add or rename columns; what else the table has is ignored."
         )
-    with progress.stage("features"):
+    with progress.stage("features"), _placing(study):
         table = build_table(
             blocks,
             headers,
@@ -316,7 +363,14 @@ def ingest_for_model(
             n_buckets=_n_buckets(blocks),
         )
     return Ingested(
-        table, (), None, 0, table.fingerprint, {"snapshot": None}, {"kind": "segment"}
+        table=table,
+        features=(),
+        value=None,
+        value_decimals=0,
+        fingerprint=table.fingerprint,
+        data={"snapshot": None},
+        definitions={"kind": "segment"},
+        notices=tuple(_missing_notices(table)),
     )
 
 

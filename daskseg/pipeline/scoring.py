@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from daskseg.config import Study
+from daskseg.config.study import LEDGER_ONLY
 from daskseg.engine import progress
 from daskseg.engine.blocks import block_rows_for
 from daskseg.engine.progress import Listener
 from daskseg.errors import UsageError
-from daskseg.pipeline.ingest import ingest_for_model
-from daskseg.publish import replacing_file
+from daskseg.pipeline.ingest import ingest_for_model, local_paths
+from daskseg.publish import check_parent, replacing_file
 from daskseg.segments.membership import write_membership
 from daskseg.segments.model import SegmentModel, read_model
 
+OTHER_ENDINGS = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".xlsx", ".xls", ".zarr")
 # What a model remembers of the study's section `data`.
 REMEMBERED = ("returns", "duplicates", "non_products", "non_product_codes", "window", "id")
 
@@ -67,9 +69,11 @@ def assign_source(
     UsageError, InputError, ArtifactError, SchemaMismatchError
     """
     loaded = read_model(model)
-    if out.exists() and (out.is_dir() or not force):
-        raise UsageError(f"--out {out} exists. Name another file, or pass --force to replace it.")
-    study = Study.from_dict({"data": _data_section(loaded, source, snapshot, data or {})})
+    _check_file(out, force=force)
+    section = _data_section(loaded, source, snapshot, data or {})
+    study = Study.from_dict({"data": section}, origin="")
+    if out.resolve() in map(Path.resolve, local_paths(study)):
+        raise UsageError(f"--out {out}: this is the source, it would be lost. Name another file.")
     day = today or dt.datetime.now(dt.UTC).date()
     with (
         progress.listening(listener),
@@ -93,6 +97,19 @@ def assign_source(
     }
 
 
+def _check_file(out: Path, *, force: bool) -> None:
+    if out.is_dir():
+        raise UsageError(f"--out {out}: a directory stands there. Name a file.")
+    if out.suffix.lower() in OTHER_ENDINGS:
+        raise UsageError(
+            f"--out {out}: the result is a Parquet file, not {out.suffix}. Name it "
+            f"{out.with_suffix('.parquet')}."
+        )
+    if out.exists() and not force:
+        raise UsageError(f"--out {out} exists. Name another file, or pass --force to replace it.")
+    check_parent(out, "Name another file.")
+
+
 def _data_section(
     model: SegmentModel,
     source: str | Sequence[str],
@@ -106,6 +123,10 @@ def _data_section(
         )
     if model.kind != "rfm" and snapshot is not None:
         raise UsageError("--snapshot means nothing for a model made from a table: leave it out.")
+    foreign = [key for key in LEDGER_ONLY if given.get(key) is not None]
+    if model.kind != "rfm" and foreign:
+        option = {"columns": "column"}.get(foreign[0], foreign[0].replace("_", "-"))
+        raise UsageError(f"--{option} means nothing for a model made from a table: leave it out.")
     remembered = {
         key: model.definitions[key] for key in REMEMBERED if model.definitions.get(key) is not None
     }

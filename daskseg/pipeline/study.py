@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 from daskseg.config import Study
 from daskseg.engine import progress
 from daskseg.engine.progress import Listener, PassLog
-from daskseg.pipeline.fitting import Fitted, fit_segments
-from daskseg.pipeline.ingest import Ingested, ingest, store_features
+from daskseg.pipeline.fitting import Fitted, check_labels, fit_segments
+from daskseg.pipeline.ingest import Ingested, ingest, local_paths, store_features
 from daskseg.publish import STUDY_MARK, check_target, replacing_directory
 from daskseg.segments.membership import write_membership
 from daskseg.segments.record import Findings, build_record, profile_rows
@@ -156,7 +156,8 @@ def run_study(
     UsageError, InputError, ArtifactError
         See the stages. Nothing is left behind.
     """
-    check_target(out, force=force)
+    check_labels(study)
+    check_target(out, force=force, sources=local_paths(study))
     started = dt.datetime.now(dt.UTC)
     keeper = _StageKeeper(listener)
     with replacing_directory(out) as work:

@@ -35,7 +35,13 @@ from daskseg.report.palette import diverging, ink_on, sequential
 from daskseg.report.views import SizeView
 from daskseg.texts import text
 
-__all__ = ["heat_figure", "inertia_figure", "silhouette_figure", "size_figure"]
+__all__ = [
+    "heat_figure",
+    "inertia_figure",
+    "rules_figure",
+    "silhouette_figure",
+    "size_figure",
+]
 
 FONT = "ui-sans-serif, system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 LINE_COLOUR = "#4a7f9c"

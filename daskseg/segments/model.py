@@ -241,12 +241,16 @@ def _as_floats(name: str, values: NDArray[Any]) -> NDArray[np.float64]:
 def _read_manifest(path: Path) -> dict[str, Any]:
     file = path / MANIFEST
     if not file.is_file():
+        if not path.exists():
+            raise ArtifactError(f"{path} is not a daskseg model: there is no such directory.")
         hint = f" Did you mean {path / 'model'}?" if (path / "model" / MANIFEST).is_file() else ""
         raise ArtifactError(f"{path} is not a daskseg model: it has no {MANIFEST}.{hint}")
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ArtifactError(f"{file} is not readable JSON: {error}") from error
+        raise ArtifactError(
+            f"{file} is damaged, it is no JSON: {error}. Copy the model again, or fit again."
+        ) from error
     if not isinstance(manifest, dict) or manifest.get("format") != "daskseg segment model":
         raise ArtifactError(f"{file} is not the manifest of a daskseg model")
     if manifest.get("format_version") != FORMAT_VERSION:
@@ -267,10 +271,7 @@ def read_model(path: Path) -> SegmentModel:
     """
     manifest = _read_manifest(path)
     try:
-        arrays = {
-            name: np.load(path / file, allow_pickle=False)
-            for name, file in manifest["arrays"].items()
-        }
+        arrays = {name: np.load(path / f"{name}.npy", allow_pickle=False) for name in ARRAYS}
         model = SegmentModel(
             kind=manifest["kind"],
             features=tuple(Feature(**record) for record in manifest["features"]),
@@ -282,8 +283,14 @@ def read_model(path: Path) -> SegmentModel:
             identity=manifest["identity"],
             **arrays,
         )
-    except (AttributeError, EOFError, KeyError, OSError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+        _check_scoring(model)
+    except (
+        AttributeError, EOFError, IndexError, KeyError, OSError, TypeError, ValueError
+    ) as error:  # fmt: skip
+        raise ArtifactError(
+            f"the model {path} is damaged: {type(error).__name__}: {error}. Copy it again, or fit "
+            "again."
+        ) from error
     k = len(model.segment_names)
     wanted = {"centres": (k, len(prepared_names(model.plan))), "outlier_dist": (k,)}
     for name, shape in wanted.items():
@@ -293,6 +300,15 @@ def read_model(path: Path) -> SegmentModel:
                 f"segment names and the plan ask for {shape}"
             )
     return model
+
+
+def _check_scoring(model: SegmentModel) -> None:
+    """Try what scores customers; raises as the reading of a damaged model does."""
+    if not np.isfinite(model.centres).all():
+        raise ValueError("centres holds values that are not finite")
+    if model.naming is not None and model.cut_points is not None:
+        columns = {name: np.zeros(1) for name in SCORED}
+        model.naming.name_of(*scores_of(columns, model.cut_points))
 
 
 def describe_model(path: Path | str) -> dict[str, Any]:

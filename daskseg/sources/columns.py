@@ -28,6 +28,8 @@ ROLES = (
     "description",
     "country",
 )
+# With so many roles missing besides one, it is another kind of table.
+MANY_MISSING = 2
 # These two only inform: of several candidates the first of the list is taken.
 _INFORMATIVE = ("description", "country")
 
@@ -91,8 +93,13 @@ def _aliases(preset: str | None) -> dict[str, list[str]]:
     return joined
 
 
-def _missing(role: str, headers: Sequence[str], known: Sequence[str]) -> InputError:
-    plain = {plain_header(str(header)): str(header) for header in headers}
+def _missing(
+    roles: Sequence[str], headers: Sequence[str], found: Mapping[str, str], known: Sequence[str]
+) -> InputError:
+    """Return the error for roles without a column; the first of them is explained."""
+    role, *others = roles
+    free = [str(header) for header in headers if header not in found.values()]
+    plain = {plain_header(header): header for header in free}
     near = [
         plain[match]
         for wanted in (plain_header(role), *known)
@@ -101,10 +108,16 @@ def _missing(role: str, headers: Sequence[str], known: Sequence[str]) -> InputEr
     near = list(dict.fromkeys(near))[:3]
     hint = f" Nearest: {_quoted(near)}." if near else ""
     example = near[0] if near else "HEADER"
+    also = f" Nor is there one for {_quoted(others)}." if others else ""
+    if len(others) >= MANY_MISSING:
+        also += (
+            " If this is no ledger of order lines but a table with one row per customer, use "
+            "'daskseg segment' or 'daskseg check' with --id COLUMN."
+        )
     return InputError(
         f"no column for the role {role!r} among the headers {_quoted([*map(str, headers)])}."
         f'{hint} Say which one it is: --column {role}="{example}" '
-        f"(in Python: columns={{{role!r}: {example!r}}})."
+        f"(in Python: columns={{{role!r}: {example!r}}}).{also}"
     )
 
 
@@ -209,7 +222,7 @@ def resolve(
         found.pop("unit_price", None)
     needed = ["customer_id", "order_id", "date"]
     needed += [] if "amount" in found else ["quantity", "unit_price"]
-    for role in needed:
-        if role not in found:
-            raise _missing(role, headers, aliases[role])
+    missing = [role for role in needed if role not in found]
+    if missing:
+        raise _missing(missing, headers, found, aliases[missing[0]])
     return {role: found[role] for role in ROLES if role in found}

@@ -72,12 +72,13 @@ class _BlockReader:
         column = self.frame[self.roles[role]]
         return column.reset_index(drop=True)
 
-    def note(self, role: str, n_missing: int, bad: Bad) -> None:
+    def note(self, role: str, n_missing: int, bad: Bad, date_format: str | None = None) -> None:
         self.missing[role] = n_missing - bad.count
         if bad.count:
             self.bad[role] = bad
             if bad.count > MOSTLY * (self.n_rows - self.missing[role]):
-                raise unreadable(role, self.roles[role], bad, f"one block of {self.n_rows:,} rows")
+                header = self.roles[role]
+                raise unreadable(role, header, bad, self.n_rows, date_format, " in one block")
 
     def ids(self, role: str) -> Coded:
         coded, damaged = read_ids(self.column(role))
@@ -104,7 +105,7 @@ class _BlockReader:
     def times(self, date_format: str | None) -> NDArray[np.datetime64]:
         times, bad = read_times(self.column("date"), date_format)
         missing = np.isnat(times)
-        self.note("date", int(missing.sum()), bad)
+        self.note("date", int(missing.sum()), bad, date_format)
         self.hasher.add_bits("date", times.astype(np.int64), missing)
         return times
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from daskseg.errors import InputError
 from daskseg.sources.files import open_bytes
-from daskseg.sources.plan import FilePart, Piece, undecodable
+from daskseg.sources.plan import FilePart, Piece, undecodable, unreadable_file
 
 # pyarrow cannot parse a row that is longer than its block.
 _MIN_PARSE_BYTES = 2**20
@@ -58,7 +58,7 @@ def _read_bytes(part: FilePart) -> bytes:
             data = bytes(stream.read(part.stop - start))
             return data if data.endswith(b"\n") else data + _to_line_end(stream)
     except (OSError, EOFError) as error:
-        raise InputError(f"the file {part.path!r} cannot be read: {error}.") from error
+        raise unreadable_file(part.path, error) from error
 
 
 def _as_utf8(data: bytes, part: FilePart, encoding: str) -> bytes:
@@ -85,7 +85,7 @@ def _csv_error(error: pa.ArrowInvalid, part: FilePart, data: bytes, encoding: st
         line = message.rpartition(": ")[2][:80]
         return InputError(
             f"row {row:,} of {of} has {place[3]} fields, the header has {place[2]}: {line!r}. "
-            "Correct the row, or quote fields that hold the delimiter."
+            "Correct the row: quote fields that hold the delimiter, and close open quotes."
         )
     return InputError(f"{where} is not valid CSV: {message.split(chr(10))[0][:200]}")
 
@@ -111,8 +111,10 @@ def _parse_csv(part: FilePart, piece: Piece) -> pa.Table:
     empty = pa.schema(list(texts.items())).empty_table()
     if not data.strip():
         return empty
+    if not data.endswith(b"\n"):
+        data += b"\n"  # pyarrow cannot skip a header that is the whole of a file
     try:
-        return pa_csv.read_csv(
+        table = pa_csv.read_csv(
             pa.BufferReader(data),
             pa_csv.ReadOptions(
                 use_threads=False,
@@ -132,6 +134,22 @@ def _parse_csv(part: FilePart, piece: Piece) -> pa.Table:
         )
     except pa.ArrowInvalid as error:
         raise _csv_error(error, part, data, piece.encoding) from error
+    _check_end(table, part, data)
+    return table
+
+
+def _check_end(table: pa.Table, part: FilePart, data: bytes) -> None:
+    """Refuse a quote that was never closed: it swallows all rows to the end of the file."""
+    if not table.num_rows:
+        return
+    last = table.column(table.num_columns - 1)[table.num_rows - 1].as_py() or ""
+    if last.endswith("\n") and data.count(b'"') % 2:
+        n_lines = last.count("\n")
+        raise InputError(
+            f"a quote is opened near row {table.num_rows + (part.start == 0):,} of the file "
+            f"{part.path!r} and never closed: {n_lines:,} lines to the end of the file are inside "
+            f"it, beginning with {last[:40]!r}. Close or remove the quote."
+        )
 
 
 def _json_text(value: Any) -> str | None:
@@ -188,7 +206,7 @@ def _parse_parquet(part: FilePart, _: Piece) -> pa.Table:
             table = pq.ParquetFile(stream).read_row_groups(groups, use_threads=False)
             return _spell_decimals(table)
     except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"the file {part.path!r} cannot be read: {error}.") from error
+        raise unreadable_file(part.path, error) from error
 
 
 _PARSERS = {"csv": _parse_csv, "ndjson": _parse_ndjson, "parquet": _parse_parquet}

@@ -53,8 +53,18 @@ _MAGIC = (
     (b"\xfd7zXZ", "an xz file", "give it the ending .xz"),
     (b"PK\x03\x04", "an Excel workbook or a zip archive", "save it as CSV, or unpack it"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook", "save it as CSV"),
+    (b"\x89PNG", "a picture", "name the file of the data"),
+    (b"%PDF", "a PDF document", "export the data as CSV or Parquet"),
+    (b"<!DOCTYPE html", "a web page", "the download may have failed; fetch the file again"),
+    (b"<html", "a web page", "the download may have failed; fetch the file again"),
     (b"SQLite format 3", "an SQLite database", "export the table as CSV or Parquet"),
 )
+_OTHER_ENDINGS = {
+    ".xlsx": "an Excel workbook: save it as CSV",
+    ".xls": "an Excel workbook: save it as CSV",
+    ".zip": "a zip archive: unpack it",
+    ".tar": "a tar archive: unpack it",
+}
 _TEXT_WITH_NULS = ("utf-16", "utf-32")
 _UNNAMED_INDEX = re.compile(r"__index_level_\d+__")
 
@@ -105,6 +115,8 @@ def _tell_format(files: Sequence[SourceFile], asked: str | None) -> str:
     told: dict[str, str] = {}
     for file in files:
         kind = _ENDINGS.get(ending_of(file.path))
+        if kind is None and ending_of(file.path) in _OTHER_ENDINGS:
+            raise UsageError(f"{file.path!r} is {_OTHER_ENDINGS[ending_of(file.path)]}.")
         if kind is None:
             raise UsageError(
                 f"the ending of {file.path!r} does not tell its format: give --format csv, "
@@ -127,7 +139,16 @@ def _head(file: SourceFile) -> bytes:
         with open_bytes(file.path) as stream:
             return bytes(stream.read(HEAD_BYTES))
     except (OSError, EOFError) as error:
-        raise InputError(f"the file {file.path!r} cannot be read: {error}.") from error
+        raise unreadable_file(file.path, error) from error
+
+
+def unreadable_file(path: str, error: Exception) -> InputError:
+    """Return the error for a file that cannot be opened or decompressed."""
+    kind = compression_of(path)
+    advice = "Copy it again."
+    if kind is not None:
+        advice = f"Its ending says {kind}: copy it again, or correct the ending."
+    return InputError(f"the file {path!r} cannot be read: {str(error).rstrip('.')}. {advice}")
 
 
 def _check_text(path: str, head: bytes, encoding: str) -> None:
@@ -190,7 +211,10 @@ def _csv_columns(path: str, head: str, delimiter: str) -> tuple[str, ...]:
 def _check_names(path: str, columns: tuple[str, ...]) -> None:
     twice = sorted({name for name in columns if columns.count(name) > 1})
     if twice:
-        raise InputError(f"the file {path!r} has several columns named {twice[0]!r}.")
+        raise InputError(
+            f"the file {path!r} has several columns named {twice[0]!r}. Rename all but one, or "
+            "remove them."
+        )
 
 
 def _ndjson_columns(path: str, head: str, is_whole: bool) -> tuple[str, ...]:
@@ -208,9 +232,10 @@ def _ndjson_columns(path: str, head: str, is_whole: bool) -> tuple[str, ...]:
                     "per line."
                 ) from error
             if not isinstance(record, dict):
+                array = " It is a JSON array; unpack it." if isinstance(record, list) else ""
                 raise InputError(
                     f"line {number} of {path!r} is not a JSON object: NDJSON has one object per "
-                    "line."
+                    f"line.{array}"
                 )
             columns.update(dict.fromkeys(map(str, record)))
     return tuple(columns)
@@ -335,7 +360,10 @@ def _plan_parquet(files: list[SourceFile]) -> Plan:
                 schema = _without_row_numbers(footer.schema_arrow)
                 footers.append((file, footer.metadata, schema))
         except (pa.ArrowInvalid, OSError) as error:
-            raise InputError(f"the file {file.path!r} is not Parquet: {error}.") from error
+            raise InputError(
+                f"the file {file.path!r} is not Parquet, or damaged: {str(error).rstrip('.')}. "
+                "Copy it again; if it is another format, say so with --format."
+            ) from error
     first, _, first_schema = footers[0]
     for file, _, schema in footers:
         if set(schema.names) != set(first_schema.names):

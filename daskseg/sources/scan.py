@@ -9,10 +9,11 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 import numpy as np
 
-from daskseg.errors import InputError
+from daskseg.errors import BadValueError, InputError
 from daskseg.sources.values import ROUNDED_DECIMALS, Bad, has_decimal_comma
 
 # More than half of the values unreadable: it is the wrong column or format, not a slip.
@@ -136,27 +137,53 @@ def merge_scans(a: LedgerScan, b: LedgerScan) -> LedgerScan:
     )
 
 
-def unreadable(role: str, header: str, bad: Bad, where: str) -> InputError:
-    """Return the error for dates or numbers that cannot be read."""
-    example = bad.example
-    if role == "date":
-        return InputError(
-            f"{bad.count:,} dates of the column {header!r} in {where} are not in ISO 8601 "
-            f"(year first), e.g. {example!r}. Day and month are never guessed: say how they are "
-            "written with --date-format, e.g. '%d/%m/%Y %H:%M' (in Python: date_format=...)."
+def unreadable(
+    role: str, header: str, bad: Bad, n_rows: int, date_format: str | None, where: str = ""
+) -> BadValueError:
+    """Return the error for dates or numbers that cannot be read.
+
+    Parameters
+    ----------
+    role, header : str
+    bad : Bad
+    n_rows : int
+        Rows that were looked at.
+    date_format : str or None
+        As the user gave it.
+    where : str
+        Which rows these are, with a leading space.
+    """
+    found = f"{bad.count:,} of {n_rows:,} values of the column {header!r} ({role}){where}"
+    if role == "date" and date_format is not None:
+        message = (
+            f"{found} are not written as the date format {date_format!r} says, e.g. "
+            f"{bad.example!r}. Correct them, or give the format that fits with --date-format; "
+            "leave it out for ISO 8601 (year first)."
         )
-    if has_decimal_comma(example):
-        advice = "It has a decimal comma: write the numbers with a decimal point."
+    elif role == "date":
+        message = (
+            f"{found} are not dates in ISO 8601 (year first), e.g. {bad.example!r}. Day and month "
+            "are never guessed: say how they are written with --date-format, e.g. "
+            "'%d/%m/%Y %H:%M' (in Python: date_format=...)."
+        )
     else:
-        advice = f"Correct these values, or name another column with --column {role}=HEADER."
-    return InputError(
-        f"{bad.count:,} values of the column {header!r} ({role}) in {where} are not numbers, "
-        f"e.g. {example!r}. {advice}"
-    )
+        if has_decimal_comma(bad.example):
+            advice = (
+                "It has a comma: write numbers with a decimal point and without separators of "
+                "thousands."
+            )
+        else:
+            advice = f"Correct them, or name another column with --column {role}=HEADER."
+        message = f"{found} are not finite numbers, e.g. {bad.example!r}. {advice}"
+    return BadValueError(message, header, bad.example)
 
 
 def check_scan(
-    scan: LedgerScan, roles: Mapping[str, str], snapshot: dt.date | None, today: dt.date
+    scan: LedgerScan,
+    roles: Mapping[str, str],
+    snapshot: dt.date | None,
+    today: dt.date,
+    date_format: str | None = None,
 ) -> None:
     """Refuse a ledger that cannot be added up.
 
@@ -168,6 +195,8 @@ def check_scan(
     snapshot : date or None
         As the user gave it; None asks for the day after the last line.
     today : date
+    date_format : str or None
+        As the user gave it.
 
     Raises
     ------
@@ -180,12 +209,15 @@ def check_scan(
         raise InputError("the ledger has headers but no lines: nothing can be segmented.")
     where = f"{scan.n_rows:,} lines"
     for role, bad in sorted(scan.bad.items()):
-        raise unreadable(role, roles[role], bad, where)
+        raise unreadable(role, roles[role], bad, scan.n_rows, date_format)
     for role, bad in sorted(scan.damaged.items()):
-        raise InputError(
-            f"{bad.count:,} ids of the column {roles[role]!r} ({role}) are in scientific notation "
-            f"or too long for a number, e.g. {bad.example!r}: different ids look the same. Export "
-            "the column again as text (in Excel: format the column as text before saving)."
+        raise BadValueError(
+            f"{bad.count:,} of {scan.n_rows:,} ids of the column {roles[role]!r} ({role}) are in "
+            f"scientific notation or too long for a number, e.g. {bad.example!r}: different ids "
+            "look the same. Export the column again as text (in Excel: format the column as text "
+            "before saving).",
+            roles[role],
+            bad.example,
         )
     for role, n_missing in sorted(scan.n_missing.items()):
         if role != "customer_id" and n_missing > MOSTLY * scan.n_rows:
@@ -215,7 +247,8 @@ def check_scan(
         )
     if scan.money_bound * 10**scan.money_decimals >= _MAX_MONEY_UNITS:
         raise InputError(
-            f"the money of {where} adds up to about {scan.money_bound:,} with "
-            f"{scan.money_decimals} decimals: more than 64-bit integers hold exactly. Round the "
-            "prices to fewer decimals, or use a larger unit of money."
+            f"the money of {where} adds up to about {Decimal(scan.money_bound):.3g} with "
+            f"{scan.money_decimals} decimals: more than 64-bit integers hold exactly. Look for "
+            "mistyped quantities and prices, round the prices to fewer decimals, or use a larger "
+            "unit of money."
         )

@@ -80,6 +80,19 @@ def _text_of(value: Any) -> str:
     return str(value).strip()
 
 
+def spellings(value: object) -> set[str]:
+    """Return the texts by which messages may call a value.
+
+    Examples
+    --------
+    >>> sorted(spellings(" 17850.0 "))
+    ['17850', '17850.0']
+    """
+    text = _text_of(value)
+    plain = text.partition(".")[0] if _FLOAT_ID.fullmatch(text) else text
+    return {str(value).strip(), text, plain}
+
+
 def read_ids(column: pd.Series) -> tuple[Coded, Bad]:
     """Read ids as text.
 
@@ -169,7 +182,8 @@ def read_numbers(column: pd.Series) -> tuple[NDArray[np.float64], Bad]:
     wrong = np.isinf(numbers)
     bad = Bad()
     if wrong.any():
-        bad = Bad(int(wrong.sum()), min(str(value).strip() for value in column[wrong].unique()))
+        first = min(text.strip() for text in set(map(str, column[wrong])))
+        bad = Bad(int(wrong.sum()), first)
         numbers[wrong] = np.nan
     return numbers, bad
 

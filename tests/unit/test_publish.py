@@ -150,3 +150,40 @@ def test_replacing_file__leaves_all_as_it_was_on_an_error(tmp_path):
         fail_half_way(work, RuntimeError)
     assert files_below(tmp_path) == ["scores.parquet"]
     assert path.read_text() == "old"
+
+
+def test_replacing__removes_the_parents_that_it_made_on_an_error(tmp_path):
+    for replacing in (replacing_directory, replacing_file):
+        with (
+            pytest.raises(RuntimeError, match="half way"),
+            replacing(tmp_path / "deep" / "below" / "out") as work,
+        ):
+            fail_half_way(work / "file" if work.is_dir() else work, RuntimeError)
+        assert files_below(tmp_path) == []
+
+
+def test_replacing_directory__a_link_keeps_pointing_where_it_does(tmp_path):
+    (tmp_path / "disk").mkdir()
+    study = earlier_study(tmp_path / "disk" / "study")
+    link = tmp_path / "link"
+    link.symlink_to(study)
+    with replacing_directory(link) as work:
+        (work / "run.json").write_text("new")
+    assert link.is_symlink()
+    assert (study / "run.json").read_text() == "new"
+    assert files_below(tmp_path / "disk") == ["study", "study/run.json"]
+
+
+def test_check_target__refuses_to_replace_its_source_and_the_working_directory(
+    tmp_path, monkeypatch
+):
+    source = earlier_study(tmp_path / "out") / "ledger.csv"
+    source.write_text("a,b")
+    with pytest.raises(UsageError, match="lies in it and would be lost"):
+        check_target(tmp_path / "out", force=True, sources=[source])
+    check_target(tmp_path / "out", sources=[tmp_path / "ledger.csv"])
+    monkeypatch.chdir(tmp_path / "out")
+    for out in (tmp_path / "out", tmp_path):
+        with pytest.raises(UsageError, match="is, or holds, the working directory"):
+            check_target(out, force=True)
+    check_target(Path("below"))

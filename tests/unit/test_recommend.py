@@ -7,8 +7,7 @@ import re
 import pytest
 
 from daskseg.errors import UsageError
-from daskseg.model_selection.recommend import CurveRow, recommend
-from daskseg.model_selection.recommend import bends
+from daskseg.model_selection.recommend import CurveRow, bends, recommend
 
 INERTIA = [6856.0, 4298.0, 3257.0, 2784.0, 2411.0, 2173.0, 1984.0]
 SILHOUETTE = [0.58, 0.595, 0.549, 0.498, 0.487, 0.490, 0.446]

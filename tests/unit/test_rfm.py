@@ -265,7 +265,7 @@ def test_build_customers__order_statistics_give_the_same_cuts(tmp_path):
 
 def test_build_customers__errors_of_tasks_reach_the_caller(tmp_path):
     ledger = paper_ledger().assign(quantity=["2", "1", "-2", "four", *["1"] * 6])
-    with pytest.raises(InputError, match=r"1 values of the column 'quantity'.*'four'"):
+    with pytest.raises(InputError, match=r"1 of 10 values of the column 'quantity'.*'four'"):
         build_customers(FrameBlocks.from_frame(ledger, 3), LedgerSpec(ROLES), tmp_path)
 
 

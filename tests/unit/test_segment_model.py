@@ -159,7 +159,7 @@ def test_read_model__refuses_what_is_no_model(tmp_path):
     with pytest.raises(ArtifactError, match="is not the manifest of a daskseg model"):
         read_model(tmp_path)
     (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(ArtifactError, match="is not readable JSON"):
+    with pytest.raises(ArtifactError, match=r"manifest\.json is .*JSON"):
         read_model(tmp_path)
 
 
@@ -183,9 +183,6 @@ def test_read_model__refuses_other_format_versions(tmp_path, version, told):
         ("plan", [{"feature": "only"}]),
         ("segment_names", {"S1": "one"}),
         ("segment_names", ["S1", "S2"]),
-        ("arrays", {"centres": "centres.npy"}),
-        ("arrays", ["centres.npy"]),
-        ("arrays", {"centres": "outlier_dist.npy", "outlier_dist": "centres.npy"}),
     ],
 )
 def test_read_model__refuses_damaged_manifests(tmp_path, key, value):
@@ -193,7 +190,7 @@ def test_read_model__refuses_damaged_manifests(tmp_path, key, value):
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest[key] = value
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(ArtifactError, match="is damaged"):
+    with pytest.raises(ArtifactError, match="damaged"):
         read_model(folder)
 
 
@@ -204,14 +201,28 @@ def test_read_model__refuses_damaged_arrays(tmp_path, content):
         (folder / "centres.npy").unlink()
     else:
         (folder / "centres.npy").write_bytes(content)
-    with pytest.raises(ArtifactError, match="is damaged"):
+    with pytest.raises(ArtifactError, match="damaged"):
+        read_model(folder)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_read_model__refuses_centres_that_are_not_finite(tmp_path, value):
+    folder = saved(table_model(), tmp_path / "model")
+    np.save(folder / "centres.npy", np.full((2, 3), value))
+    with pytest.raises(ArtifactError, match=r"damaged: .*not finite"):
+        read_model(folder)
+
+
+def test_read_model__refuses_cut_points_that_score_nobody(tmp_path):
+    folder = saved(rfm_model(cut_points={"n_orders": [1.0]}), tmp_path / "model")
+    with pytest.raises(ArtifactError, match="damaged: KeyError"):
         read_model(folder)
 
 
 def test_read_model__loads_no_pickle(tmp_path):
     folder = saved(table_model(), tmp_path / "model")
     np.save(folder / "centres.npy", np.array([[print]], dtype=object), allow_pickle=True)
-    with pytest.raises(ArtifactError, match=r"is damaged: ValueError.*allow_pickle=False"):
+    with pytest.raises(ArtifactError, match=r"damaged: ValueError.*allow_pickle=False"):
         read_model(folder)
 
 
