@@ -119,9 +119,7 @@ class Segmentation(BaseEstimator):
             raise UsageError(f"value={value!r} is not among the columns {list(names)}")
         study = self._study(kind)
         features = _describe_features(names, kind)
-        fitted = fit_segments(
-            blocks, features, study, value=value, value_decimals=VALUE_DECIMALS
-        )
+        fitted = fit_segments(blocks, features, study, value=value, value_decimals=VALUE_DECIMALS)
         ingested = _card(features, blocks.n_rows, value, kind)
         self._keep(identify(study, ingested, fitted), study, ingested)
         return self
@@ -282,9 +280,7 @@ def _describe_features(names: tuple[str, ...], kind: str) -> tuple[Feature, ...]
     )
 
 
-def _card(
-    features: tuple[Feature, ...], n_rows: int, value: str | None, kind: str
-) -> Ingested:
+def _card(features: tuple[Feature, ...], n_rows: int, value: str | None, kind: str) -> Ingested:
     names = tuple(feature.name for feature in features)
     return Ingested(
         table=CustomerRows((), (), names, ""),

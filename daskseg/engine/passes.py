@@ -130,7 +130,6 @@ def _groups(tasks: list[Task]) -> list[list[Task]]:
     return groups
 
 
-
 def _call(func: Callable[..., Any], prefix: str, *args: Any) -> Any:
     """Return a delayed call whose key begins with `prefix` and is never reused."""
     return dask.delayed(func, pure=False)(*args, dask_key_name=f"{prefix}-{uuid.uuid4().hex}")

@@ -62,9 +62,7 @@ def grid_scales(exponents: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 @numba.njit(nogil=True, cache=True, inline="always")
-def split(
-    value: float, scale: float
-) -> tuple[np.int64, np.int64]:  # pragma: no cover - compiled
+def split(value: float, scale: float) -> tuple[np.int64, np.int64]:  # pragma: no cover - compiled
     """Split one value into its two grid integers (for use inside compiled kernels)."""
     scaled = value * scale
     high = np.rint(scaled)

@@ -116,16 +116,23 @@ def sweep(blocks: Blocks, ks: Iterable[int], seed: int = 0, *, n_init: int | Non
     if sample.is_whole:
         feasible = [k for k in feasible if k <= len(sample.values)]
         if not feasible:
-            raise InputError(
-                f"the rows have only {len(sample.values)} distinct points, which cannot be cut "
-                f"into {wanted} clusters."
-            )
+            raise InputError(_too_few_points(len(sample.values), wanted))
     centre_sets = fit_sample(
         sample, feasible, found.mean_variance, seed, n_init=n_init, local=blocks.in_memory
     )
     evaluation = evaluate(blocks, centre_sets, found.extent)
     fits = {k: _read(index, k, evaluation, found) for index, k in enumerate(feasible)}
     return Sweep(fits, found, sample)
+
+
+def _too_few_points(n_points: int, wanted: list[int]) -> str:
+    found = "all rows are alike" if n_points == 1 else f"the rows have {n_points} distinct points"
+    asked = f"{wanted[0]}" if len(wanted) == 1 else f"{wanted[0]} to {wanted[-1]}"
+    advice = "" if n_points == 1 else f"Ask for at most {n_points}, or "
+    return (
+        f"{asked} clusters were asked for, but {found} in the features that are used. "
+        f"{advice or 'Use '}{'use ' if advice else ''}more features that differ."
+    )
 
 
 def _read(index: int, k: int, evaluation: Evaluation, found: Survey) -> SweepFit:

@@ -195,7 +195,8 @@ def read_lines(
     })  # fmt: skip
     price_decimals, n_longer_prices = count_decimals(price)
     quantity_decimals, n_longer_quantities = count_decimals(quantity)
-    money = np.abs(quantity * price)
+    with np.errstate(over="ignore"):  # too much money is refused by the scan, in words
+        money = np.abs(quantity * price)
     complete = ~np.isnan(money) & ~np.isnat(times) & (orders.codes >= 0)
     plain = np.array([str(text).isdigit() for text in orders.texts] + [False], dtype=bool)
     scan = LedgerScan(
