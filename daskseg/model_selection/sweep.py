@@ -126,12 +126,15 @@ def sweep(blocks: Blocks, ks: Iterable[int], seed: int = 0, *, n_init: int | Non
 
 
 def _too_few_points(n_points: int, wanted: list[int]) -> str:
-    found = "all rows are alike" if n_points == 1 else f"the rows have {n_points} distinct points"
     asked = f"{wanted[0]}" if len(wanted) == 1 else f"{wanted[0]} to {wanted[-1]}"
-    advice = "" if n_points == 1 else f"Ask for at most {n_points}, or "
+    if n_points == 1:
+        return (
+            f"{asked} clusters were asked for, but all rows are alike in the features that are "
+            "used. Use features that differ."
+        )
     return (
-        f"{asked} clusters were asked for, but {found} in the features that are used. "
-        f"{advice or 'Use '}{'use ' if advice else ''}more features that differ."
+        f"{asked} clusters were asked for, but the rows have {n_points} distinct points in the "
+        f"features that are used. Ask for at most {n_points}, or use more features that differ."
     )
 
 
