@@ -275,7 +275,8 @@ CASES: list[tuple[str, Files, str, int, str]] = [
      "k = 5 segments .*only 3 customers. Ask for at most 3, with --k"),
     ("k range > customers", {"ledger.csv": same_lines(3, 3)}, RFM_AUTO + " --k-range 5:9", 2,
      "5 segments at least .* only 3 customers.*--k-range"),
-    ("k > distinct", {"ledger.csv": same_lines(9, 3)}, RFM.replace("--k 2", "--k 5"), 4, "5 clusters.*3 distinct"),
+    ("k > distinct", {"ledger.csv": same_lines(9, 3)}, RFM.replace("--k 2", "--k 5"), 4,
+     "5 clusters.*3 distinct"),
     ("all alike", {"ledger.csv": same_lines(9, 1)}, RFM_AUTO, 4, "all rows are alike"),
     # options
     ("snapshot", LEDGER, RFM.replace("2026-01-01", "1.1.2026"), 2, "--snapshot: '1.1.2026' must"),
