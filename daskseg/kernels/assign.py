@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from daskseg.kernels import grid
+from daskseg.kernels.compiling import compiled
 from daskseg.kernels.grid import GridSum
 from daskseg.kernels.moments import Extent
 
@@ -106,7 +106,7 @@ def pieces(n_rows: int, n_centres: int) -> Iterator[slice]:
     return (slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step))
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _sq_distances(columns: Floats, centres: Floats) -> Floats:  # pragma: no cover - compiled
     n_features, n_rows = columns.shape
     result = np.zeros((len(centres), n_rows))
@@ -141,7 +141,7 @@ def sq_distances(values: NDArray[np.floating], centres: Floats) -> Floats:
     return np.asarray(_sq_distances(columns, np.ascontiguousarray(centres, dtype=np.float64)))
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def nearest_in_sets(
     sq_dist: Floats, starts: NDArray[np.int64]
 ) -> tuple[NDArray[np.int32], Floats]:  # pragma: no cover - compiled
@@ -194,7 +194,7 @@ def nearest(values: NDArray[np.floating], centres: Floats) -> tuple[NDArray[np.i
     return labels, least
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _accumulate(
     values: Floats,
     weights: Floats,

@@ -17,9 +17,10 @@ import math
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from daskseg.kernels.compiling import compiled
 
 HIGH_BITS = 39
 LOW_BITS = 30
@@ -61,7 +62,7 @@ def grid_scales(exponents: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.ldexp(1.0, (HIGH_BITS - exponents).astype(np.int32))
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def split(value: float, scale: float) -> tuple[np.int64, np.int64]:  # pragma: no cover - compiled
     """Split one value into its two grid integers (for use inside compiled kernels)."""
     scaled = value * scale
@@ -70,7 +71,7 @@ def split(value: float, scale: float) -> tuple[np.int64, np.int64]:  # pragma: n
     return np.int64(high), np.int64(low)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _sum_columns(
     values: NDArray[np.float64], scales: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:  # pragma: no cover - compiled

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from daskseg.kernels.compiling import compiled
 
 # One stream per purpose: draws for one never repeat those for another.
 SAMPLE = 1
@@ -26,7 +27,7 @@ _WEYL_0 = np.uint64(0x9E3779B9)
 _WEYL_1 = np.uint64(0xBB67AE85)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def philox(
     c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any
 ) -> tuple[Any, Any, Any, Any]:  # pragma: no cover - compiled
@@ -53,7 +54,7 @@ def philox(
     return c0, c1, c2, c3
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _uniform(
     seed: Any, purpose: int, first_row: int, n_rows: int
 ) -> NDArray[np.float64]:  # pragma: no cover - compiled

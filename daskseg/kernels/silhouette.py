@@ -14,12 +14,12 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from daskseg.kernels import grid
 from daskseg.kernels.assign import Exponents, Stack, StepPart, nearest_in_sets, pieces, sq_distances
+from daskseg.kernels.compiling import compiled
 from daskseg.kernels.grid import GridSum
 
 Floats = NDArray[np.float64]
@@ -77,7 +77,7 @@ def clusters_of(part: StepPart, centres: Stack, exponents: Exponents) -> Cluster
     return Clusters(Stack(means, centres.starts), scatter, np.array([float(w) for w in weights]))
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _silhouettes(
     sq_dist: Floats,
     labels: NDArray[np.int32],
@@ -102,7 +102,7 @@ def _silhouettes(
     return result
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _add_up(
     silhouettes: Floats,
     weights: Floats,

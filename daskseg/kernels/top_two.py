@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from daskseg.kernels.compiling import compiled
 
 
 class TopTwo(NamedTuple):
@@ -32,7 +33,7 @@ class TopTwo(NamedTuple):
     second_dist: NDArray[np.float64]
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _top_two(
     rows: NDArray[np.float64], centres: NDArray[np.float64]
 ) -> tuple[
