@@ -6,7 +6,7 @@ Does not cover: whole studies from raw sources; see `daskseg.pipeline` and the c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -54,6 +54,9 @@ class Segmentation(BaseEstimator):
         Seed; None is 0, so that equal data give equal bits.
     value : str or None
         Feature whose total orders the segments; for RFM features the net spend.
+    passive : sequence of str
+        Features that describe segments and do not form them. Of RFM features only recency,
+        orders and net spend form segments.
 
     Attributes
     ----------
@@ -91,12 +94,14 @@ class Segmentation(BaseEstimator):
         random_state: int | None = None,
         *,
         value: str | None = None,
+        passive: Sequence[str] = (),
     ) -> None:
         self.model = model
         self.k = k
         self.prepare = prepare
         self.random_state = random_state
         self.value = value
+        self.passive = passive
 
     def fit(self, X: Any, y: None = None) -> Self:
         """Fit, profile and name segments; eager.
@@ -117,8 +122,11 @@ class Segmentation(BaseEstimator):
         value = self.value or ("spend_net" if kind == "rfm" else None)
         if value is not None and value not in names:
             raise UsageError(f"value={value!r} is not among the columns {list(names)}")
+        unknown = sorted(set(self.passive) - set(names))
+        if unknown:
+            raise UsageError(f"passive={unknown!r} are not among the columns {list(names)}")
         study = self._study(kind)
-        features = _describe_features(names, kind)
+        features = _describe_features(names, kind, set(self.passive))
         fitted = fit_segments(blocks, features, study, value=value, value_decimals=VALUE_DECIMALS)
         ingested = _card(features, blocks.n_rows, value, kind)
         self._keep(identify(study, ingested, fitted), study, ingested)
@@ -267,17 +275,26 @@ def _score_frame(frame: pd.DataFrame, model: SegmentModel) -> pd.DataFrame:
     return scored.astype(dict.fromkeys(text_columns, "str"))
 
 
-def _describe_features(names: tuple[str, ...], kind: str) -> tuple[Feature, ...]:
+def _describe_features(names: tuple[str, ...], kind: str, passive: set[str]) -> tuple[Feature, ...]:
     known = {}
     if kind == "rfm":
         records = feature_records(snapshot=text("names.the_snapshot"), money_decimals=2)
         known = {record["name"]: Feature(**record) for record in records}
-    role = "passive" if kind == "rfm" else "active"
-    return tuple(
-        known.get(name)
-        or Feature(name, name.replace("_", " "), "", role, text("names.notice.column", name=name))
-        for name in names
-    )
+
+    def describe(name: str) -> Feature:
+        described = known.get(name) or Feature(
+            name,
+            name.replace("_", " "),
+            "",
+            "passive" if kind == "rfm" else "active",
+            text("names.notice.column", name=name),
+        )
+        return replace(described, role="passive") if name in passive else described
+
+    found = tuple(describe(name) for name in names)
+    if not any(feature.role == "active" for feature in found):
+        raise UsageError("every feature is passive: leave one that forms the segments")
+    return found
 
 
 def _card(features: tuple[Feature, ...], n_rows: int, value: str | None, kind: str) -> Ingested:

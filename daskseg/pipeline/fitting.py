@@ -101,7 +101,8 @@ class Chosen:
             "mode": advice.mode,
             "runner_up": advice.runner_up,
             "reasons": list(advice.reasons),
-            "grade": advice.grade,
+            # A number that was asked for is no advice: there is nothing to be confident in.
+            "grade": advice.grade if advice.mode == "auto" else None,
             "structure_note": advice.structure_note,
             "knee": advice.knee,
             "curve": [
