@@ -77,7 +77,7 @@ def test_segmentation__passive_features_do_not_form_segments(table):
 
 
 def test_segmentation__passive_must_be_there(table):
-    with pytest.raises(UsageError, match="passive=.*'age'.*visits"):
+    with pytest.raises(UsageError, match=r"passive=.*'age'.*visits"):
         Segmentation(k=2, passive=["age"]).fit(table)
 
 
