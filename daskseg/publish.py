@@ -19,7 +19,12 @@ STUDY_MARK = "run.json"
 
 
 def check_target(
-    out: Path, *, force: bool = False, mark: str = STUDY_MARK, sources: Sequence[Path] = ()
+    out: Path,
+    *,
+    force: bool = False,
+    mark: str = STUDY_MARK,
+    sources: Sequence[Path] = (),
+    on_command_line: bool = True,
 ) -> None:
     """Refuse a target directory whose replacement would lose something that is not ours.
 
@@ -32,47 +37,52 @@ def check_target(
     mark : str
     sources : sequence of Path
         What is about to be read: it must not lie in `out`.
+    on_command_line : bool
+        Whether `out` is the value of an option, which errors then name.
 
     Raises
     ------
     UsageError
     """
     place = out.resolve()
+    named = f"--out {out}" if on_command_line else str(out)
     if place.exists() and not place.is_dir():
-        raise UsageError(f"--out {out}: a file stands there. Name a directory.")
+        raise UsageError(f"{named}: a file stands there. Name a directory.")
     # It is replaced by a rename: the shell would stand in a directory that is gone.
     for words, kept in (("working", Path.cwd()), ("home", Path.home())):
         if kept.resolve().is_relative_to(place):
             raise UsageError(
-                f"--out {out}: it is, or holds, the {words} directory, which cannot be replaced. "
+                f"{named}: it is, or holds, the {words} directory, which cannot be replaced. "
                 "Name a directory below it or beside it."
             )
     for source in map(Path.resolve, sources):
         if source.is_relative_to(place):
             raise UsageError(
-                f"--out {out}: the source {str(source)!r} lies in it and would be lost. Name "
+                f"{named}: the source {str(source)!r} lies in it and would be lost. Name "
                 "another directory."
             )
     if out.is_dir() and any(out.iterdir()) and not (out / mark).is_file() and not force:
         raise UsageError(
-            f"--out {out}: the directory is not empty and holds no earlier study (no {mark}). "
-            "Name another directory, or pass --force to replace everything in it."
+            f"{named}: the directory is not empty and holds no earlier "
+            f"{'study' if mark == STUDY_MARK else 'result'} (no {mark}). Name another directory"
+            f"{', or pass --force to replace everything in it' if on_command_line else ''}."
         )
-    check_parent(out, "Name another directory.")
+    check_parent(out, "Name another directory.", named)
 
 
-def check_parent(out: Path, advice: str) -> None:
+def check_parent(out: Path, advice: str, named: str | None = None) -> None:
     """Refuse a place where nothing can be created: a new result is renamed into its parent.
 
     Raises
     ------
     UsageError
     """
+    named = named or f"--out {out}"
     parent = next(path for path in out.resolve().parents if path.exists())
     if not parent.is_dir():
-        raise UsageError(f"--out {out}: {parent} is a file. {advice}")
+        raise UsageError(f"{named}: {parent} is a file. {advice}")
     if not os.access(parent, os.W_OK):
-        raise UsageError(f"--out {out}: {parent} is not writable. {advice}")
+        raise UsageError(f"{named}: {parent} is not writable. {advice}")
 
 
 @contextmanager

@@ -226,7 +226,7 @@ class Segmentation(BaseEstimator):
         """
         check_is_fitted(self, "model_")
         target = Path(path)
-        check_target(target, mark=MANIFEST)
+        check_target(target, mark=MANIFEST, on_command_line=False)
         with replacing_directory(target) as work:
             self.model_.save(work)
         return target

@@ -125,7 +125,7 @@ def demos(ctx: typer.Context) -> None:
 
 
 app.add_typer(demo, name="demo")
-demo.command("retail", cls=_Command)(study.retail)
+demo.command("retail", cls=_Command, short_help="The ledger of a shop.")(study.retail)
 _COMMANDS: dict[str, Callable[..., None]] = {
     "rfm": study.rfm,
     "segment": study.segment,

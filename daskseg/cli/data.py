@@ -41,7 +41,7 @@ def check(
     """Show what is in the data and what it costs to clean it. Writes nothing.
 
     For a ledger: columns as recognised, period, customers, and rows and money lost or set
-    aside at each cleaning step. For a table (--id): columns, types and missing values.
+    aside at each cleaning step. For a table (--id): columns, what they are for, and missing values.
     """
     flags = {
         "id": id,
@@ -78,7 +78,7 @@ def check(
 
 def assign(
     model: opt.Model,
-    source: opt.Data,
+    source: opt.NewData,
     out: opt.OutFile,
     snapshot: opt.AssignSnapshot = None,
     columns: opt.Columns = None,
@@ -96,8 +96,8 @@ def assign(
 ) -> None:
     """Score new data with a saved model.
 
-    The definitions and cut points of the model are used. DATA may be the raw ledger if the
-    model was made from one.
+    The definitions and cut points of the model are used. If it was made from a ledger, give
+    the whole ledger up to the snapshot, not only its newest part: orders and spend add up.
     """
     day = _read_snapshot(snapshot)
     overrides = data_overrides(

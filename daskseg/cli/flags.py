@@ -88,6 +88,11 @@ def one_or_many(sources: Sequence[str]) -> str | list[str]:
 
 def _apply(values: dict[str, Any], flags: Mapping[str, Any]) -> dict[str, str]:
     """Put options into the sections; return what the user typed for each key."""
+    if flags.get("k_range") is not None and flags.get("k") not in (None, "auto"):
+        raise UsageError(
+            f"--k {flags['k']} leaves nothing to choose from --k-range {flags['k_range']}: give "
+            "one of them."
+        )
     spelled = {}
     for parameter, value in flags.items():
         if value is None or value == []:

@@ -35,6 +35,14 @@ Data = Annotated[
         show_default=False,
     ),
 ]
+NewData = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="DATA",
+        help="A ledger or a table, as the model was made from; a table needs the same columns.",
+        show_default=False,
+    ),
+]
 StudyFile = Annotated[
     Path,
     typer.Argument(metavar="STUDY.yaml", help="The study, as 'daskseg init' writes it."),
@@ -104,7 +112,7 @@ Passive = Annotated[
     list[str] | None,
     typer.Option(
         metavar="COLUMN",
-        help="Column that describes segments and does not form them. Repeatable.",
+        help="Column of numbers that describes segments and does not form them. Repeatable.",
     ),
 ]
 

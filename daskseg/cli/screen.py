@@ -203,20 +203,19 @@ def _segment_lines(record: Record) -> list[str]:
     """Return the headline and one row per segment: size, value, fit of the name, medians."""
     segments, data = record["segments"], record["data"]
     shown = _features_to_show(record)
-    with_money = any(one["money_share"] is not None for one in segments)
+    with_money = any(one["money"] is not None for one in segments)
+    with_shares = any(one["money_share"] is not None for one in segments)
     with_fit = any(one["fit"] is not None for one in segments)
     heads = [text("cli.table.segment"), text("cli.table.share")]
-    if with_money and record["kind"] == "rfm":
-        heads.append(text("cli.table.money"))
-    elif with_money:
-        heads.append(text("cli.table.value", value=data["value_feature"]))
+    if with_money:
+        heads.append(_value_head(record, of=with_shares))
     heads += [text("cli.table.fit")] * with_fit
     heads.append(text("cli.table.medians"))
     rows = [
         [
             f"{one['segment_id']} {one['name']}",
             percent(one["share"]),
-            *[percent(one["money_share"])] * with_money,
+            *[_value_words(one, data["currency"], share=with_shares)] * with_money,
             *[percent(one["fit"])] * with_fit,
             _median_words(one, shown, data["currency"]),
         ]
@@ -224,6 +223,18 @@ def _segment_lines(record: Record) -> list[str]:
     ]
     table = _table(heads, rows, "l" + "r" * (len(heads) - 2) + "l")
     return [*_fold(_stage("segments", record["verdict"]["headline"]), indent=12), *table]
+
+
+def _value_head(record: Record, *, of: bool) -> str:
+    """Return the head of the column of the value: its shares, or (returns outweigh) amounts."""
+    if record["kind"] == "rfm":
+        return text("cli.table.money" if of else "cli.table.money_amount")
+    name = record["data"]["value_feature"]
+    return text("cli.table.value", value=name) if of else name
+
+
+def _value_words(one: Record, currency: str | None, *, share: bool) -> str:
+    return percent(one["money_share"]) if share else money(one["money"], currency)
 
 
 def _median_words(one: Record, features: Sequence[Record], currency: str | None) -> str:

@@ -140,7 +140,7 @@ def _numbers(column: pd.Series[Any]) -> tuple[np.ndarray[Any, np.dtype[np.float6
         column = column.astype(object)
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         column = column.astype(str)
-    return read_numbers(column.reset_index(drop=True))
+    return read_numbers(column.reset_index(drop=True), booleans=True)
 
 
 def _add_scans(a: _TableScan, b: _TableScan) -> _TableScan:
@@ -225,9 +225,22 @@ def find_column(headers: Sequence[str], name: str, option: str) -> str:
     alike = [header for header in headers if header.casefold() == name.casefold()]
     if len(alike) == 1:
         return alike[0]
+    raise InputError(
+        f"{option} {name!r}: the table has the columns {', '.join(map(repr, headers))}."
+        f"{_hint(headers, name, option)}"
+    )
+
+
+def _hint(headers: Sequence[str], name: str, option: str) -> str:
+    parts = [part.strip() for part in name.split(",")]
+    if len(parts) > 1 and set(parts) <= set(headers):
+        return " Give one at a time: " + " ".join(f"{option} {part!r}" for part in parts) + "."
     near = difflib.get_close_matches(name, headers, n=1)
-    hint = f" Did you mean {option} {near[0]!r}?" if near else ""
-    raise InputError(f"{option} {name!r}: the table has the columns {list(headers)}.{hint}")
+    if near:
+        return f" Did you mean {option} {near[0]!r}?"
+    if option == "--id":
+        return " If none of them is an id, add a column that numbers the rows."
+    return ""
 
 
 def build_table(

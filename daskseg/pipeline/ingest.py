@@ -210,11 +210,19 @@ def ingest_ledger(study: Study, scratch: Path, today: dt.date) -> Ingested:
             "non_products": data.non_products,
             "non_product_codes": data.non_product_codes,
             "window": data.window,
+            "history_days": _history_days(table, data.window_days),
         },
         waterfall=tuple(table.waterfall.to_records()),
         accounting=table.waterfall.accounting(),
         notices=table.notices,
     )
+
+
+def _history_days(table: CustomerTable, window_days: int | None) -> int:
+    """Return how many days before the snapshot count: since the first line, or the window."""
+    first: dt.date = table.scan.first_time.astype("datetime64[D]").item()
+    days = (table.snapshot - first).days
+    return days if window_days is None else min(days, window_days)
 
 
 def _currency(table: CustomerTable) -> str | None:
@@ -244,7 +252,7 @@ def ingest_table(study: Study, scratch: Path) -> Ingested:
     if not any(feature.role == "active" for feature in features):
         raise InputError("every numeric column is passive: there is nothing to cluster by.")
     notices += _missing_notices(table)
-    notices += [text("names.notice.passive_text", name=name) for name in table.left_out]
+    notices += _text_notices(table)
     return Ingested(
         table=table,
         features=features,
@@ -280,6 +288,14 @@ def _missing_notices(table: CustomerRows) -> list[str]:
         for name, n_missing in table.missing.items()
         if n_missing
     ]
+
+
+def _text_notices(table: CustomerRows) -> list[str]:
+    if not table.left_out:
+        return []
+    key = "text_column" if len(table.left_out) == 1 else "text_columns"
+    names = ", ".join(table.left_out)
+    return [text(f"names.notice.{key}", n=len(table.left_out), names=names)]
 
 
 def _read_table(study: Study, scratch: Path, notices: list[str]) -> tuple[CustomerRows, str]:

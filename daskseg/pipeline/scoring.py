@@ -18,12 +18,16 @@ from daskseg.engine import progress
 from daskseg.engine.blocks import block_rows_for
 from daskseg.engine.progress import Listener
 from daskseg.errors import UsageError
+from daskseg.formats import count
 from daskseg.pipeline.ingest import ingest_for_model, local_paths
 from daskseg.publish import check_parent, replacing_file
 from daskseg.segments.membership import write_membership
 from daskseg.segments.model import SegmentModel, read_model
+from daskseg.texts import text
 
 OTHER_ENDINGS = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".xlsx", ".xls", ".zarr")
+# Arbitrary: a ledger whose history is shorter than this share of the model's gets a notice.
+MIN_HISTORY = 0.8
 # What a model remembers of the study's section `data`.
 REMEMBERED = ("returns", "duplicates", "non_products", "non_product_codes", "window", "id")
 
@@ -93,8 +97,16 @@ def assign_source(
             segment_id: {"name": name, "customers": n, "share": n / total}
             for (segment_id, n), name in zip(counts.items(), loaded.segment_names, strict=True)
         },
-        "notices": list(found.notices),
+        "notices": [*found.notices, *_history_notice(loaded, found.definitions)],
     }
+
+
+def _history_notice(model: SegmentModel, now: Mapping[str, Any]) -> list[str]:
+    """Warn of a ledger that begins too late: its orders and spend count over a shorter time."""
+    learned, days = model.definitions.get("history_days"), now.get("history_days")
+    if not learned or days is None or days >= MIN_HISTORY * learned:
+        return []
+    return [text("names.notice.short_history", days=count(days), learned=count(learned))]
 
 
 def _check_file(out: Path, *, force: bool) -> None:

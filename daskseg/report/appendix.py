@@ -189,7 +189,7 @@ def preparation_block(record: Record) -> Html | None:
             view.header,
             view.rows,
             words=range(1, len(view.header)),
-            class_="prose",
+            class_="prose even",
         ),
         lede=text("report.preparation.lede"),
     )

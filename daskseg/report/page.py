@@ -84,7 +84,7 @@ def render_html(record: Record) -> str:
         tag(
             "body",
             tag("a", text("report.page.skip"), href="#segments", class_="skip"),
-            _menu(body),
+            _menu(record, body),
             tag(
                 "main",
                 blocks.header_block(record),
@@ -151,12 +151,15 @@ def _head(record: Record) -> Html:
     )
 
 
-def _menu(body: list[Html]) -> Html:
+def _menu(record: Record, body: list[Html]) -> Html:
     """Link the blocks that the page has."""
     whole = "".join(body)
+    labels = dict(sentences("report.menu"))
+    if not views.has_money(record):
+        labels["size"] = text("report.size.customers")
     links = [
         tag("a", label, href=f"#{name}")
-        for name, label in sentences("report.menu").items()
+        for name, label in labels.items()
         if f'<section id="{name}"' in whole
     ]
     return tag("nav", tag("div", links), class_="menu", aria_label=text("report.page.contents"))

@@ -235,9 +235,10 @@ def _tiles(record: Record) -> tuple[Tile, ...]:
             text("report.summary.money_note_plain") if is_rfm else "",
         )
     )
-    top = max(segments, key=lambda segment: segment.get("money_share") or 0.0)
-    if top.get("money_share") is None:
+    if any(segment.get("money_share") is None for segment in segments):
         return tuple(tiles)
+    # The segment of the headline: more money than its size lets expect.
+    top = max(segments, key=lambda segment: segment["money_share"] - segment["share"])
     tiles.append(
         Tile(
             text("report.summary.top_label", id=top["segment_id"]),

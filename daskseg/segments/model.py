@@ -203,7 +203,7 @@ class SegmentModel:
         if unknown:
             raise UsageError(
                 f"there is no segment {', '.join(unknown)}: the segments are "
-                f"{', '.join(self.segment_ids)}"
+                f"{', '.join(self.segment_ids)}. Name these."
             )
         pairs = zip(self.segment_ids, self.segment_names, strict=True)
         return replace(self, segment_names=tuple(names.get(i, name) for i, name in pairs))

@@ -120,6 +120,16 @@ class _Teller:
             return None
         return int(self.profile.totals[segment]) / total
 
+    def most_concentrated(self) -> tuple[int, float | None]:
+        """Return the segment whose share of the value exceeds its share of customers most."""
+        shares = [self.value_share(segment) for segment in range(len(self.profile.sizes))]
+        excess = [
+            (0.0 if value is None else value) - int(size) / self.n_customers
+            for value, size in zip(shares, self.profile.sizes, strict=True)
+        ]
+        top = excess.index(max(excess))
+        return top, shares[top]
+
     def median(self, segment: int, name: str) -> float:
         return float(self.profile.quartiles[segment, self.columns[name], 1])
 
@@ -219,14 +229,15 @@ class _Teller:
 
     def verdict(self) -> dict[str, Any]:
         k = len(self.model.centres)
-        share, value_share = self.profile.sizes / self.n_customers, self.value_share(0)
+        share = self.profile.sizes / self.n_customers
+        top, value_share = self.most_concentrated()
         if k == 1:
             headline = text("names.verdict.headline_one", n=count(self.n_customers))
         elif value_share is not None:
             headline = text(
                 "names.verdict.headline_value",
                 k=k,
-                share=percent(float(share[0])),
+                share=percent(float(share[top])),
                 value_share=percent(value_share),
                 value=self.value_word(),
             )

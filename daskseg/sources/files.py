@@ -62,8 +62,8 @@ def _find(source: str) -> list[SourceFile]:
     found = filesystem.find(path, detail=True)
     if any(Path(name).name in ("zarr.json", ".zgroup", ".zarray") for name in found):
         raise UsageError(
-            f"{source!r} is a Zarr store: a ledger must be CSV, NDJSON or Parquet. For a table "
-            "with one row per customer use 'daskseg segment'."
+            f"{source!r} is a Zarr store or holds one: a ledger must be CSV, NDJSON or Parquet. "
+            "For a table with one row per customer use 'daskseg segment'."
         )
     files = [
         _entry(filesystem, name, facts)

@@ -20,6 +20,8 @@ from daskseg.errors import UsageError
 
 # The words that databases, R, pandas and Excel write for "nothing".
 MISSING_WORDS = frozenset({"", "nan", "none", "null", "na", "n/a", "#n/a", "<na>", "nat"})
+# How CSV files write the booleans of Parquet files.
+BOOLEAN_WORDS = {"true": 1.0, "false": 0.0}
 MAX_DECIMALS = 9
 ROUNDED_DECIMALS = 6
 
@@ -157,12 +159,14 @@ def _number(text: str) -> float:
     return float(text) if _NUMBER.fullmatch(text) else np.inf
 
 
-def read_numbers(column: pd.Series) -> tuple[NDArray[np.float64], Bad]:
+def read_numbers(column: pd.Series, *, booleans: bool = False) -> tuple[NDArray[np.float64], Bad]:
     """Read numbers, correctly rounded.
 
     Parameters
     ----------
     column : Series of n_rows numbers or texts
+    booleans : bool
+        Whether the words true and false are the numbers 1 and 0.
 
     Returns
     -------
@@ -177,7 +181,9 @@ def read_numbers(column: pd.Series) -> tuple[NDArray[np.float64], Bad]:
         numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
     else:
         codes, distinct = _factorize(column)
-        parsed = [_number(str(value).strip()) for value in distinct]
+        words = BOOLEAN_WORDS if booleans else {}
+        texts = [str(value).strip() for value in distinct]
+        parsed = [words.get(text.casefold(), _number(text)) for text in texts]
         numbers = np.array([*parsed, np.nan])[codes]
     wrong = np.isinf(numbers)
     bad = Bad()

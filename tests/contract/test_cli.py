@@ -369,6 +369,21 @@ def test_screen__leaves_out_what_a_table_without_values_lacks(pipeline, capsys, 
     ]
 
 
+def test_screen__gives_amounts_where_returns_outweigh_the_money_of_a_segment(
+    pipeline, capsys, monkeypatch
+):
+    segments = [
+        segment(1, "Large", money=900.0, money_share=None),
+        segment(2, "Small", money=-20.0, money_share=None),
+    ]
+    monkeypatch.setitem(RECORD, "segments", segments)
+    assert start(*RFM) == 0
+    lines = capsys.readouterr().err.splitlines()
+    head = next(line for line in lines if "of customers" in line and "fit" in line)
+    assert re.split(r"  +", head.strip())[1:3] == ["of customers", "spend"]
+    assert "−£20" in next(line for line in lines if "S2 Small" in line)
+
+
 def test_json__is_one_line_on_stdout(pipeline, capsys):
     assert start(*RFM, "--json") == 0
     out, err = capsys.readouterr()
@@ -548,6 +563,7 @@ def test_errors__a_machine_out_of_memory_is_5(pipeline, capsys):
         ((*RFM, "--k", "0"), "error: --k: 0 must be auto or a whole number from 1 to 20."),
         ((*RFM, "--k", "٣"), "error: --k: '٣' must be auto or a whole number"),
         ((*RFM, "--k-range", "2-4"), "error: --k-range: '2-4' must be two whole numbers"),
+        ((*RFM, "--k", "3", "--k-range", "2:4"), "error: --k 3 leaves nothing to choose from"),
         ((*RFM, "--k-range", "4:2"), "error: --k-range: [4, 2] must be two whole numbers"),
         ((*RFM, "--window", "1y"), "error: --window: '1y' must be a number of days or weeks"),
         ((*RFM, "--returns", "nett"), "error: --returns: 'nett' is not known. Did you mean 'net'?"),

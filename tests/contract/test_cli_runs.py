@@ -184,6 +184,17 @@ def test_assign__gives_the_segments_of_the_study(shop, tmp_path, capsys):
     assert f" wrote {out} (" in capsys.readouterr().err
 
 
+def test_assign__warns_of_a_ledger_that_begins_too_late(shop, tmp_path, capsys):
+    ledger = pd.read_csv(shop / "ledger.csv", dtype=str)
+    for since, n_notices in (("2000-01-01", 0), ("2025-11-15", 1)):
+        ledger[ledger["InvoiceDate"] >= since].to_csv(tmp_path / "part.csv", index=False)
+        command = ["assign", str(shop / "out"), str(tmp_path / "part.csv"), "--json", "--quiet"]
+        options = ["--out", str(tmp_path / "a.parquet"), "--snapshot", SNAPSHOT, "--force"]
+        assert main([*command, *options]) == 0
+        notices = json.loads(capsys.readouterr().out)["notices"]
+        assert len([words for words in notices if "the whole ledger" in words]) == n_notices
+
+
 def test_inspect__describes_the_model(shop, capsys):
     assert main(["inspect", str(shop / "out" / "model"), "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
@@ -221,6 +232,16 @@ def test_segment__studies_a_table(tmp_path, capsys):
         pd.read_parquet(tmp_path / "a.parquet")["segment_id"],
         pd.read_parquet(out / "segments.parquet")["segment_id"],
     )
+
+
+def test_check__tells_in_one_notice_which_columns_are_text(tmp_path, capsys):
+    frame = pd.read_csv(write_table(tmp_path / "users.csv"))
+    frame.assign(city="Rome", churn="Yes").to_csv(tmp_path / "more.csv", index=False)
+    assert main(["check", str(tmp_path / "more.csv"), "--id", "user", "--json", "--quiet"]) == 0
+    notices = json.loads(capsys.readouterr().out)["notices"]
+    told = [words for words in notices if "text" in words]
+    assert len(told) == 1
+    assert told[0].startswith("2 columns are text and take no part in this study: city, churn.")
 
 
 def test_errors__of_the_data_name_file_and_cure(shop, tmp_path, capsys):

@@ -309,6 +309,12 @@ def test_verdict__headline_by_value_by_size_and_of_one_segment():
     for totals in (None, np.array([700, 200, -100], dtype=object)):
         headline = no_break(verdict(profile=profile._replace(totals=totals))["headline"])
         assert headline == "3 segments: the largest holds 50 % of the customers."
+    # The largest sum is not the news if most customers share it.
+    profile = profile._replace(
+        sizes=np.array([420, 60, 120]), totals=np.array([450, 400, 150], dtype=object)
+    )
+    headline = no_break(verdict(profile=profile)["headline"])
+    assert headline == "3 segments: 10 % of customers bring 40 % of spend."
     one = table_profile(**{
         name: getattr(table_profile(), name)[:1]
         for name in ("sizes", "totals", "means", "quartiles", "missing", "position")

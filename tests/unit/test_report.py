@@ -129,6 +129,8 @@ def test_render_html__menu_links_lead_somewhere(rfm_page):
     links = [attrs["href"] or "" for name, attrs in page.tags if name == "a"]
     assert "#cleaning" in links
     assert all(link[0] == "#" and link[1:] in page.ids("section") for link in links)
+    assert ">Size and value</a>" in rfm_page
+    assert ">Size and value</a>" not in render_html(table_record())
 
 
 def test_render_html__makes_no_request(rfm_page):

@@ -225,6 +225,22 @@ def test_build_table__refuses_ids_that_lost_digits(tmp_path):
         build(frame, tmp_path)
 
 
+def test_build_table__booleans_are_numbers_in_every_format(tmp_path):
+    truth = np.arange(30) % 3 == 0
+    written = {
+        "bool": truth,
+        "text": [str(value) for value in truth],
+        "lower": [str(value).lower() for value in truth],
+    }
+    for name, values in written.items():
+        frame = customers().assign(member=values)
+        table = build(frame, tmp_path / name)
+        assert table.left_out == ()
+        found = pd.concat(map(pd.read_parquet, table.paths))["member"]
+        expected = naive_table(frame.assign(member=truth.astype(float)))["member"]
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_build_table__refuses_tables_without_rows(tmp_path):
     with pytest.raises(InputError, match="headers but no rows"):
         build(customers().iloc[:0], tmp_path)
@@ -242,8 +258,12 @@ def test_find_column__by_hand():
     assert find_column(headers, "spend", "--value") == "Spend"
     with pytest.raises(InputError, match="--id 'client': the table has the columns"):
         find_column(headers, "client", "--id")
-    with pytest.raises(InputError, match=r"\['Client', 'CLIENT', 'Spend'\]\.$"):
+    with pytest.raises(InputError, match=r"columns 'Client', 'CLIENT', 'Spend'\. If none"):
         find_column(headers, "xyz", "--id")
+    with pytest.raises(InputError, match=r"'Spend'\.$"):
+        find_column(headers, "xyz", "--value")
+    with pytest.raises(InputError, match="one at a time: --passive 'Client' --passive 'Spend'"):
+        find_column(headers, "Client, Spend", "--passive")
 
 
 # ── aligned blocks ───────────────────────────────────────────────────────────
