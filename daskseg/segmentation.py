@@ -246,7 +246,7 @@ def load_model(path: str | Path) -> Segmentation:
     Parameters
     ----------
     path : str or Path
-        The directory ``model/`` of a study, or what `Segmentation.save` wrote.
+        A study's directory, its ``model/``, or what `Segmentation.save` wrote.
 
     Raises
     ------

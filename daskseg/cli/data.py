@@ -116,7 +116,7 @@ def assign(
     started = time.perf_counter()
     with talk.progress() as listener:
         record = assign_source(
-            find_model(model),
+            model,
             one_or_many(source),
             out,
             snapshot=day,
@@ -142,16 +142,8 @@ def inspect(
     from daskseg.cli.model_screen import model_lines
     from daskseg.segments.model import describe_model
 
-    path = find_model(model)
-    record = describe_model(path)
-    Talk(json, quiet, debug=debug).result(record, model_lines(record, path))
-
-
-def find_model(path: Path) -> Path:
-    """Return the model directory: the path itself, or the model in the study that it names."""
-    inner = path / "model"
-    own = (path / "manifest.json").is_file()
-    return inner if not own and (inner / "manifest.json").is_file() else path
+    record = describe_model(model)
+    Talk(json, quiet, debug=debug).result(record, model_lines(record, model))
 
 
 def _read_snapshot(value: str | None) -> dt.date | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from daskseg.cli.grid import grid
-from daskseg.formats import count, day, money, percent, significant
+from daskseg.formats import count, day, missing, money, percent, significant
 from daskseg.texts import text
 
 Record = Mapping[str, Any]
@@ -216,13 +216,18 @@ def _segment_lines(record: Record) -> list[str]:
             f"{one['segment_id']} {one['name']}",
             percent(one["share"]),
             *[_value_words(one, data["currency"], share=with_shares)] * with_money,
-            *[percent(one["fit"])] * with_fit,
+            *[_fit_words(one)] * with_fit,
             _median_words(one, shown, data["currency"]),
         ]
         for one in segments
     ]
     table = _table(heads, rows, "l" + "r" * (len(heads) - 2) + "l")
     return [*_fold(_stage("segments", record["verdict"]["headline"]), indent=12), *table]
+
+
+def _fit_words(one: Record) -> str:
+    """Return how well the name fits; words of our own claim no fit."""
+    return missing() if one["name_kind"] == "neutral" else percent(one["fit"])
 
 
 def _value_head(record: Record, *, of: bool) -> str:

@@ -42,9 +42,14 @@ def library_versions() -> dict[str, str]:
     return {**own, **{name: version(name) for name in LIBRARIES}}
 
 
-def run_identity(study: Study, fingerprint: str, versions: Mapping[str, str]) -> str:
-    """Return the run id: a hash of the data, the study, the seed and the versions."""
-    told = {"fingerprint": fingerprint, "study": study.identity(), "versions": dict(versions)}
+def run_identity(study: Study, ingested: Ingested, versions: Mapping[str, str]) -> str:
+    """Return the run id: a hash of the data, the study, the seed and the versions.
+
+    The snapshot goes in as the day that was used: given or found, it is the same study.
+    """
+    decided = study.identity()
+    decided["data"]["snapshot"] = ingested.snapshot
+    told = {"fingerprint": ingested.fingerprint, "study": decided, "versions": dict(versions)}
     text_form = json.dumps(told, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text_form.encode()).hexdigest()[:16]
 
@@ -88,7 +93,7 @@ def identify(study: Study, ingested: Ingested, fitted: Fitted) -> Fitted:
     identity = {
         "name": study.project.name,
         "version": "1",
-        "run_id": run_identity(study, ingested.fingerprint, versions),
+        "run_id": run_identity(study, ingested, versions),
         "fingerprint": ingested.fingerprint,
         "snapshot": ingested.snapshot,
         "seed": study.model.seed,

@@ -243,8 +243,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     if not file.is_file():
         if not path.exists():
             raise ArtifactError(f"{path} is not a daskseg model: there is no such directory.")
-        hint = f" Did you mean {path / 'model'}?" if (path / "model" / MANIFEST).is_file() else ""
-        raise ArtifactError(f"{path} is not a daskseg model: it has no {MANIFEST}.{hint}")
+        raise ArtifactError(f"{path} is not a daskseg model: it has no {MANIFEST}.")
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -264,11 +263,19 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 def read_model(path: Path) -> SegmentModel:
     """Read a saved model.
 
+    Parameters
+    ----------
+    path : Path
+        The directory of the model, or of the study that it belongs to.
+
     Raises
     ------
     ArtifactError
         If the directory is not a model, is damaged, or has another format version.
     """
+    inner = path / "model"
+    if not (path / MANIFEST).is_file() and (inner / MANIFEST).is_file():
+        path = inner
     manifest = _read_manifest(path)
     try:
         arrays = {name: np.load(path / f"{name}.npy", allow_pickle=False) for name in ARRAYS}

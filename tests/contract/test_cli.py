@@ -41,6 +41,7 @@ def segment(number, name, **changes):
     return {
         "segment_id": f"S{number}",
         "name": name,
+        "name_kind": "rule",
         "customers": 30,
         "share": 0.3,
         "money": 700.0,
@@ -320,7 +321,7 @@ def test_screen__tells_the_result_on_stderr_and_leaves_stdout_empty(pipeline, ca
         "segment",
         "of customers",
         "of spend",
-        "fit",
+        "label fit",
         "medians",
     ]
     first, second = (re.split(r"  +", line.strip()) for line in lines[10:12])
@@ -730,12 +731,10 @@ def test_check__reads_a_study_file(pipeline, tmp_path):
 
 
 def test_assign__hands_over_what_was_asked(pipeline, tmp_path, capsys):
-    (tmp_path / "study" / "model").mkdir(parents=True)
-    (tmp_path / "study" / "model" / "manifest.json").write_text("{}")
     flags = ("--snapshot", "2026-02-01", "--column", "date=Day", "--delimiter", "tab", "--force")
     assert start("assign", "study", "l.csv", "--out", "a.parquet", *flags) == 0
     assert pipeline.asked == {
-        "model": Path("study/model"),
+        "model": Path("study"),
         "source": "l.csv",
         "out": Path("a.parquet"),
         "snapshot": dt.date(2026, 2, 1),
@@ -786,7 +785,7 @@ def test_inspect__shows_the_model(monkeypatch, tmp_path, capsys):
     lines = out.splitlines()
     assert lines[0] == str(tmp_path)
     assert lines[1].split() == ["kind", "rfm"]
-    assert "recency_days  u     active   1 to 372     what recency_days is" in lines
+    assert "recency_days  u     active   1 to 372    what recency_days is" in lines
     assert "S1 Champions                  10.2" in lines
     assert "  window: none" in lines
     assert "  recency_days: 13, 32.5" in lines

@@ -150,8 +150,7 @@ def test_read_model__refuses_what_is_no_model(tmp_path):
     with pytest.raises(ArtifactError, match=r"is not a daskseg model: it has no manifest.json\.$"):
         read_model(tmp_path)
     saved(table_model(), tmp_path / "model")
-    with pytest.raises(ArtifactError, match=f"Did you mean {tmp_path / 'model'}"):
-        read_model(tmp_path)
+    assert read_model(tmp_path).segment_names == read_model(tmp_path / "model").segment_names
     (tmp_path / "manifest.json").write_text('{"name": "a web page"}')
     with pytest.raises(ArtifactError, match="is not the manifest of a daskseg model"):
         read_model(tmp_path)
