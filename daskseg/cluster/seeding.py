@@ -1,7 +1,7 @@
 """First centres, and whole fits, on a weighted sample in memory.
 
-Covers: greedy k-means++ and random rows, restarts, weighted Lloyd on the sample; many numbers
-of clusters at once as independent jobs. Does not cover: drawing the sample
+Covers: greedy k-means++ and random rows, restarts with swaps and weighted Lloyd on the sample;
+many numbers of clusters at once as independent jobs. Does not cover: drawing the sample
 (see `cluster.survey`) or steps over all rows (see `cluster.kmeans`).
 
 Reference: Arthur and Vassilvitskii, k-means++, SODA 2007 (greedy variant: several candidates
@@ -16,17 +16,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from daskseg.cluster.lloyd import iterate, sample_source, sum_floats
+from daskseg.cluster.lloyd import iterate, sample_source
+from daskseg.cluster.swaps import improve_by_swaps, sample_cost
 from daskseg.engine import passes
 from daskseg.kernels import assign, rng
 from daskseg.kernels.assign import Exponents, exponents_of
 from daskseg.kernels.moments import extent
-from daskseg.kernels.sample import Sample
+from daskseg.kernels.sample import Sample, draw_index
 
 Floats = NDArray[np.float64]
-# On a sample ten restarts end at the best known cost of most sets; where restarts cost next to
-# nothing there are up to fifty (iris with eight clusters needs about twenty).
-RESTARTS, MOST_RESTARTS = 10, 50
+# With swaps four starts end at the best known cost of most sets; where starts cost next to
+# nothing there are up to twelve.
+RESTARTS, MOST_RESTARTS = 4, 12
 # Arbitrary: row-centre pairs of all restarts together that still count as next to nothing.
 _CHEAP_WORK = 500_000
 # Restarts are compared near their fixpoints; only the best one goes all the way.
@@ -44,7 +45,7 @@ class Job(NamedTuple):
     n_clusters, restart : int
     method : {"k-means++", "random"}
     refine : bool
-        Follow up with Lloyd's iteration.
+        Follow up with swaps and Lloyd's iteration.
     """
 
     n_clusters: int
@@ -65,13 +66,6 @@ def restarts_for(n_rows: int, n_clusters: int) -> int:
     return max(RESTARTS, min(MOST_RESTARTS, _CHEAP_WORK // (n_rows * n_clusters)))
 
 
-def _draw_index(mass: Floats, u: float) -> int:
-    """Draw an index with probability proportional to `mass` (not all zero)."""
-    total = np.cumsum(mass)
-    place = int(np.searchsorted(total, u * total[-1], side="right"))
-    return min(place, int(np.flatnonzero(mass)[-1]))
-
-
 def plus_plus(sample: Sample, n_clusters: int, random: np.random.Generator) -> Floats:
     """Choose centres by weighted greedy k-means++.
 
@@ -82,14 +76,14 @@ def plus_plus(sample: Sample, n_clusters: int, random: np.random.Generator) -> F
     """
     values, weights, _ = sample
     n_candidates = 2 + int(math.log(n_clusters))
-    chosen = [_draw_index(weights, random.random())]
+    chosen = [draw_index(weights, random.random())]
     closest = assign.sq_distances(values, values[chosen])[0]
     while len(chosen) < n_clusters:
         mass = weights * closest
         if not mass.any():
             chosen += [chosen[0]] * (n_clusters - len(chosen))
             break
-        candidates = [_draw_index(mass, random.random()) for _ in range(n_candidates)]
+        candidates = [draw_index(mass, random.random()) for _ in range(n_candidates)]
         after = np.minimum(closest, assign.sq_distances(values, values[candidates]))
         costs = np.cumsum(weights * after, axis=1)[:, -1]
         best = int(np.argmin(costs))
@@ -106,7 +100,7 @@ def random_rows(sample: Sample, n_clusters: int, random: np.random.Generator) ->
         if not mass.any():
             chosen.append(chosen[0])
             continue
-        chosen.append(_draw_index(mass, random.random()))
+        chosen.append(draw_index(mass, random.random()))
         mass[chosen[-1]] = 0.0
     return sample.values[chosen]
 
@@ -117,9 +111,9 @@ def _run_job(job: Job, sample: Sample, exponents: Exponents, tol: float, seed: i
     centres = choose(sample, job.n_clusters, random)
     if job.refine:
         source = sample_source(sample, exponents)
+        centres = improve_by_swaps(sample, source, centres, random)
         centres = iterate(source, centres, max_iter=MAX_ITER, tol=tol).centres
-    cost = sum_floats(assign.nearest(sample.values, centres)[1] * sample.weights)
-    return Start(cost, centres)
+    return Start(sample_cost(sample, centres), centres)
 
 
 def fit_sample(
@@ -147,7 +141,7 @@ def fit_sample(
         first at a tie.
     method : {"k-means++", "random"}
     refine : bool
-        Follow every start with Lloyd's iteration, and the best with its fixpoint.
+        Follow every start with swaps and Lloyd's iteration, and the best with its fixpoint.
     local : bool
         Stay in this process.
 

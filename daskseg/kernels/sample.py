@@ -161,3 +161,22 @@ def _merge_equal(part: SamplePart) -> Sample:
     # bincount adds in the order given, least weight first.
     merged = np.bincount(np.cumsum(starts) - 1, weights=weights).astype(np.float64)
     return Sample(values[starts], merged, is_whole=True)
+
+
+def draw_index(mass: NDArray[np.float64], u: float) -> int:
+    """Draw an index with probability proportional to `mass` (not all zero).
+
+    Parameters
+    ----------
+    mass : ndarray of shape (n,), float64
+        Zero or more each.
+    u : float in [0, 1)
+
+    Examples
+    --------
+    >>> draw_index(np.array([0.0, 1.0, 1.0]), 0.6)
+    2
+    """
+    total = np.cumsum(mass)
+    place = int(np.searchsorted(total, u * total[-1], side="right"))
+    return min(place, int(np.flatnonzero(mass)[-1]))

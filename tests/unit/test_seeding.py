@@ -63,6 +63,6 @@ def test_fit_sample__runs_jobs_as_it_runs_a_loop(monkeypatch):
         np.testing.assert_array_equal(left, right)
 
 
-@pytest.mark.parametrize(("n_rows", "expected"), [(10, 50), (3000, 33), (20_000, 10)])
+@pytest.mark.parametrize(("n_rows", "expected"), [(10, 12), (10_000, 10), (50_000, 4)])
 def test_restarts_for__grow_where_they_are_cheap(n_rows, expected):
     assert restarts_for(n_rows, 5) == expected
