@@ -62,8 +62,9 @@ class KMeans(
     n_clusters : int
     init : {"coreset", "k-means++", "random"} or array of shape (n_clusters, n_features)
         "coreset" fits a weighted sample of 20,000 rows (or 200 per cluster) from `n_init`
-        starts, each improved by swapping centres out of local optima. "k-means++" and "random" only choose rows of that sample, and leave the
-        rest to steps over all rows. With an array no sample is drawn.
+        starts, each improved by swapping centres out of local optima. "k-means++" and
+        "random" only choose rows of that sample, and leave the rest to steps over all rows.
+        With an array no sample is drawn.
     n_init : "auto" or int
         Starts on the sample; the one of least squared error there wins. "auto" is one for
         "k-means++", else four, and up to twelve on few rows.
