@@ -20,8 +20,8 @@ types: .venv/lint.stamp  ## types of the package
 bench: .venv/run.stamp  ## k-means beside its peers, in fresh processes (BENCH_ARGS adds options)
 	$(BIN)/python -m benchmarks.compare.kmeans $(BENCH_ARGS)
 
-docs-check: .venv/test.stamp  ## what the README and the docstrings show is run
-	$(BIN)/python -m pytest tests/contract/test_readme.py daskseg
+docs-check: .venv/test.stamp  ## every public name is documented; what README and docstrings show is run
+	$(BIN)/python -m pytest tests/contract/test_readme.py tests/contract/test_public_names.py daskseg
 
 test-limits: .venv/test.stamp  ## memory, crashes, clusters: what is too slow for `make test`
 	$(BIN)/python -m pytest -m "slow or memory" --timeout 3600 $(PYTEST_ARGS) || [ $$? -eq 5 ]

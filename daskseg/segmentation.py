@@ -118,6 +118,9 @@ class Segmentation(BaseEstimator):
         """
         blocks = passes.measure(as_blocks(X, allow_missing=True))
         names = blocks.columns or tuple(f"x{i}" for i in range(blocks.n_features))
+        if len(set(names)) < len(names):
+            raise UsageError(f"the columns {list(names)} do not all have names of their own")
+        blocks = replace(blocks, columns=names)
         kind = "rfm" if set(SCORED) <= set(names) else "segment"
         value = self.value or ("spend_net" if kind == "rfm" else None)
         if value is not None and value not in names:

@@ -54,15 +54,7 @@ class FeatureStore(NamedTuple):
     def blocks(self, names: tuple[str, ...] | None = None) -> Blocks:
         """Return the rows as blocks of one chunk each, all columns or those named."""
         blocks = _array_blocks(f"{self.path}/values", self.names)
-        if names is None or names == self.names:
-            return blocks
-        columns = [self.names.index(name) for name in names]
-        return blocks.map(take_columns, columns, n_features=len(names), columns=names)
-
-
-def take_columns(values: NDArray[Any], columns: list[int]) -> NDArray[Any]:
-    """Return some columns of a block."""
-    return values[:, columns]
+        return blocks if names is None else blocks.select(names)
 
 
 def create_features(

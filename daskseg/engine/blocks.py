@@ -82,6 +82,10 @@ def _as_is(values: Any) -> Any:
     return values
 
 
+def _take_columns(values: NDArray[Any], positions: list[int]) -> NDArray[Any]:
+    return values[:, positions]
+
+
 def _join_columns(parts: list[NDArray[Any]]) -> NDArray[Any]:
     """Join the column chunks of one block of rows; a lone one is passed on."""
     return np.asarray(parts[0]) if len(parts) == 1 else np.concatenate(parts, axis=1)
@@ -157,6 +161,17 @@ class Blocks:
             columns=self.columns if n_features is None and columns is None else columns,
             dtype=self.dtype if dtype is None else np.dtype(dtype),
         )
+
+    def select(self, names: Sequence[str]) -> Self:
+        """Take some columns by name, in the order given."""
+        if self.columns is None:
+            message = f"the columns have no names, so {list(names)} cannot be selected"
+            raise ValueError(message)
+        chosen = tuple(names)
+        if chosen == self.columns:
+            return self
+        positions = [self.columns.index(name) for name in chosen]
+        return self.map(_take_columns, positions, n_features=len(chosen), columns=chosen)
 
     def with_weights(self, weights: NDArray[np.float64]) -> Self:
         """Attach one weight per row, cut like the rows."""

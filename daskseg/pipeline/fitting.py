@@ -142,22 +142,12 @@ def _finite(value: Any) -> float | None:
 def _take(blocks: Blocks, features: tuple[Feature, ...]) -> tuple[Blocks, tuple[int, ...]]:
     """Return the active columns of the feature table, and their positions."""
     positions = tuple(i for i, feature in enumerate(features) if feature.role == "active")
-    names = tuple(features[i].name for i in positions)
-    active = blocks.map(_columns, list(positions), n_features=len(positions), columns=names)
-    return active, positions
+    return blocks.select([features[i].name for i in positions]), positions
 
 
-def _columns(values: np.ndarray[Any, Any], columns: list[int]) -> np.ndarray[Any, Any]:
-    return values[:, columns]
-
-
-def _cut_points(blocks: Blocks, features: tuple[Feature, ...]) -> dict[str, list[float]]:
+def _cut_points(blocks: Blocks) -> dict[str, list[float]]:
     """Find the exact cut points of R, F and M. Two passes."""
-    columns = [
-        next(i for i, feature in enumerate(features) if feature.name == name) for name in SCORED
-    ]
-    scored = blocks.map(_columns, columns, n_features=len(columns), columns=tuple(SCORED))
-    found, _ = order_statistics(scored, both_cut_ranks)
+    found, _ = order_statistics(blocks.select(tuple(SCORED)), both_cut_ranks)
     statistics = {name: values.tolist() for name, values in zip(SCORED, found, strict=True)}
     return {name: list(cuts) for name, cuts in cut_points(statistics).items()}
 
@@ -231,7 +221,7 @@ def fit_segments(
         active, positions = _take(blocks, features)
         with progress.stage("prepare"):
             prepare = _prepare(study).fit(active)
-            cuts = None if scheme is None else _cut_points(blocks, features)
+            cuts = None if scheme is None else _cut_points(blocks)
         chosen = choose(study, prepare.transform(active))
         fitted = chosen.fitted
         clustering = Clustering(positions, prepare.plan_, np.asarray(fitted.cluster_centers_))

@@ -60,6 +60,21 @@ def test_map__applies_steps_in_order_inside_the_task():
     assert blocks.steps == ()
 
 
+def test_select__takes_columns_by_name_in_the_order_given():
+    values = np.arange(12.0).reshape(4, 3)
+    blocks = Blocks.from_array(values, columns=("a", "b", "c"), block_rows=2)
+    chosen = blocks.select(["c", "a"])
+    assert (chosen.columns, chosen.n_features) == (("c", "a"), 2)
+    loaded = [task.load.func(*task.load.args).values for task in chosen.tasks()]
+    np.testing.assert_array_equal(np.vstack(loaded), values[:, [2, 0]])
+    assert blocks.select(("a", "b", "c")) is blocks
+
+
+def test_select__needs_names():
+    with pytest.raises(ValueError, match="have no names"):
+        Blocks.from_array(np.zeros((2, 2))).select(["a"])
+
+
 def test_with_weights__cuts_them_like_the_rows():
     weights = np.arange(20.0)
     parts = load(Blocks.from_array(ROWS, block_rows=6).with_weights(weights))
