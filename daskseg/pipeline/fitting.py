@@ -258,7 +258,7 @@ def fit_segments(
         below_zero=tuple(_finite(value) for value in chosen.below_zero[order]),
         choice=chosen.record(),
         curve=chosen.sweep.to_frame(),
-        notices=tuple(str(warning.message) for warning in caught),
+        notices=_notices(caught),
         facts={
             "kind": study.model.kind,
             "inertia": float(fitted.inertia_),
@@ -267,6 +267,19 @@ def fit_segments(
             "stopped_by": fitted.stopped_by_,
         },
     )
+
+
+def _notices(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
+    """Take our own warnings as notices; pass the others on."""
+    own = []
+    for warning in caught:
+        if issubclass(warning.category, DasksegWarning):
+            own.append(str(warning.message))
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+    return tuple(own)
 
 
 def _prepare(study: Study) -> Prepare:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import dask.dataframe as dd
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import daskseg
 from daskseg import RFM, Segmentation, load_model
 from daskseg.errors import ArtifactError, InputError, SchemaMismatchError, UsageError
+from daskseg.pipeline import fitting
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +136,23 @@ def test_segmentation__refuses_an_unknown_value_column(table):
 def test_segmentation__refuses_a_wrong_k(table, k):
     with pytest.raises(UsageError, match="k"):
         Segmentation(k=k).fit(table)
+
+
+def test_segmentation__tells_of_a_constant_feature(table):
+    found = Segmentation(k=3).fit(table.assign(same=1.0))
+    assert any("'same' has one value only" in notice for notice in found.record_["notices"])
+
+
+def test_segmentation__passes_foreign_warnings_on(table, monkeypatch):
+    def warning(*_args, **_options):
+        warnings.warn("a library is about to change", DeprecationWarning, stacklevel=1)
+        return chosen(*_args, **_options)
+
+    chosen = fitting.choose
+    monkeypatch.setattr(fitting, "choose", warning)
+    with pytest.warns(DeprecationWarning, match="about to change"):
+        found = Segmentation(k=3).fit(table)
+    assert found.record_["notices"] == []
 
 
 def test_segmentation__refuses_one_customer(table):
