@@ -74,7 +74,8 @@ def scores_of(
     return r, f, m
 
 
-@dataclass(frozen=True)
+# Arrays have no single truth value: two models are compared by what they save.
+@dataclass(frozen=True, eq=False)
 class SegmentModel:
     """Segments that can score customers.
 
