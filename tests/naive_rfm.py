@@ -16,6 +16,15 @@ import numpy as np
 import pandas as pd
 
 CODES = {"POST", "BANK CHARGES"}
+# Of the ledgers made here: every role has a header of its own name.
+ROLES = {
+    "customer_id": "customer_id",
+    "order_id": "order_id",
+    "date": "date",
+    "quantity": "quantity",
+    "unit_price": "unit_price",
+    "product": "product",
+}
 FEATURES = (
     "recency_days",
     "n_orders",

@@ -27,6 +27,20 @@ CUTS = {
     "spend_net": [50.0, 200.0, 500.0, 2_000.0],
 }
 ACTIVE = ("recency_days", "n_orders", "spend_net")
+# What segments.parquet promises; RFM studies add rfm_code and rfm_name.
+COLUMNS = [
+    "customer_id",
+    "segment_id",
+    "segment_name",
+    "confidence",
+    "second_segment_id",
+    "distance",
+    "is_outlier",
+    "model_name",
+    "model_version",
+    "snapshot_date",
+    "run_id",
+]
 
 
 def rfm_customers(n_rows: int = 200, seed: int = 0) -> pd.DataFrame:

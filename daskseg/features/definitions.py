@@ -44,7 +44,6 @@ RFM_FEATURES = (
     _define("interpurchase_days_median", "days", better=False, decimals=1),
 )
 FEATURE_NAMES = tuple(feature.name for feature in RFM_FEATURES)
-ACTIVE_NAMES = tuple(feature.name for feature in RFM_FEATURES if feature.role == "active")
 
 
 def feature_label(name: str) -> str:

@@ -48,7 +48,7 @@ from daskseg.features.scores import (
 from daskseg.metrics.quantiles import order_statistics
 from daskseg.sources.columns import resolve
 from daskseg.sources.locate import placing
-from daskseg.sources.readers import blocks_of_frame, open_blocks
+from daskseg.sources.readers import open_blocks
 from daskseg.sources.waterfall import Waterfall
 
 
@@ -301,7 +301,7 @@ class RFM(BaseEstimator):
     def _build(self, ledger: Any, snapshot: dt.date | None) -> tuple[Any, CustomerTable]:
         if isinstance(ledger, dd.DataFrame):
             spec = self._spec([str(name) for name in ledger.columns], snapshot)
-            return _out_of_core(blocks_of_frame(ledger), spec)
+            return _out_of_core(FrameBlocks.from_dask(ledger), spec)
         if isinstance(ledger, str | Path) or _is_list_of_paths(ledger):
             blocks, headers = open_blocks(ledger)
             with placing(ledger):

@@ -179,6 +179,15 @@ def _is_cancelled(order_id: str) -> bool:
     return order_id[0] in "Cc" and order_id[1:].isdigit()
 
 
+def _order_marks(order_ids: pd.Series, rules: CleaningRules) -> tuple[Bools, Bools]:
+    """Mark the lines of cancelled orders, and of orders with another letter before them."""
+    if not rules.letters_matter:
+        nothing = np.zeros(len(order_ids), dtype=bool)
+        return nothing, nothing
+    cancelled = _matches(order_ids, _is_cancelled)
+    return cancelled, _matches(order_ids, _has_letter) & ~cancelled
+
+
 def _repeats(lines: pd.DataFrame, among: Bools) -> Bools:
     """Mark the copies beyond the first of lines that are equal in all columns."""
     repeated = np.zeros(len(lines), dtype=bool)
@@ -257,10 +266,7 @@ def clean(lines: pd.DataFrame, rules: CleaningRules) -> tuple[CleanLines, Waterf
     action = "kept" if rules.non_products == "keep" else "set_aside"
     account.record("non_products", action, account.left & no_product)
 
-    cancelled = odd = np.zeros(len(lines), dtype=bool)
-    if rules.letters_matter:
-        cancelled = _matches(lines["order_id"], _is_cancelled)
-        odd = _matches(lines["order_id"], _has_letter) & ~cancelled
+    cancelled, odd = _order_marks(lines["order_id"], rules)
     adjustment = (price < 0) | odd
     account.record("adjustments", "set_aside", account.left & adjustment)
     worthless = (price == 0) | (quantity == 0)

@@ -10,7 +10,6 @@ See also: `sources.plan` for the cutting of files into pieces, `sources.parse` f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import dask
@@ -19,9 +18,8 @@ import pandas as pd
 
 from daskseg.engine.blocks import FrameBlocks, Load
 from daskseg.errors import UsageError
-from daskseg.sources.files import find_files
 from daskseg.sources.parse import read_piece
-from daskseg.sources.plan import BLOCK_BYTES, Plan, plan_source
+from daskseg.sources.plan import Plan, plan_source
 
 Source = str | Path | Sequence[str | Path]
 
@@ -116,22 +114,8 @@ def open_blocks(
         frame = open_frames(
             source, format=format, encoding=encoding, delimiter=delimiter, partitions=partitions
         )
-        return blocks_of_frame(frame), tuple(map(str, frame.columns))
+        return FrameBlocks.from_dask(frame), tuple(map(str, frame.columns))
     plan = plan_source(source, format=format, encoding=encoding, delimiter=delimiter)
     loads = tuple(Load(read_piece, (piece,)) for piece in plan.pieces)
     sizes = tuple(piece.size_bytes for piece in plan.pieces)
     return FrameBlocks(loads, sizes), tuple(plan.schema.names)
-
-
-def blocks_of_frame(frame: dd.DataFrame) -> FrameBlocks:
-    """Take the partitions of a dask DataFrame, each as a block of unknown but ordinary size."""
-    blocks = FrameBlocks.from_dask(frame)
-    return replace(blocks, sizes_bytes=(BLOCK_BYTES,) * len(blocks.loads))
-
-
-def source_bytes(source: Source) -> int:
-    """Return the size of the files of a source in bytes, as they are stored.
-
-    Reads nothing but the names and sizes of files.
-    """
-    return sum(file.size for file in find_files(source))

@@ -14,6 +14,7 @@ import pytest
 from daskseg import load_model, store
 from daskseg.config import Study
 from daskseg.pipeline import check_source, run_study
+from tests.segment_models import COLUMNS
 
 TOTAL = Decimal("9747747.934")
 BYTES = ("segments.parquet", "curve.csv", "profile.parquet", "model/centres.npy")
@@ -146,21 +147,7 @@ def test_files__are_those_of_the_contract(study_dir):
         "segments.parquet",
     ]
     segments = pd.read_parquet(out / "segments.parquet")
-    assert list(segments.columns) == [
-        "customer_id",
-        "segment_id",
-        "segment_name",
-        "confidence",
-        "second_segment_id",
-        "distance",
-        "is_outlier",
-        "model_name",
-        "model_version",
-        "snapshot_date",
-        "run_id",
-        "rfm_code",
-        "rfm_name",
-    ]
+    assert list(segments.columns) == [*COLUMNS, "rfm_code", "rfm_name"]
     assert segments["confidence"].between(0, 1).all()
     assert segments["customer_id"].is_unique
     model_bytes = sum(path.stat().st_size for path in (out / "model").iterdir())

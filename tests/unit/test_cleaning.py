@@ -11,16 +11,8 @@ from daskseg.sources.cleaning import CleaningRules, clean
 from daskseg.sources.hashing import hash_texts
 from daskseg.sources.ledger import read_lines
 from daskseg.sources.waterfall import StepCount, Waterfall, merge_waterfalls
-from tests.naive_rfm import random_ledger
+from tests.naive_rfm import ROLES, random_ledger
 
-ROLES = {
-    "customer_id": "customer_id",
-    "order_id": "order_id",
-    "date": "date",
-    "quantity": "quantity",
-    "unit_price": "unit_price",
-    "product": "product",
-}
 SNAPSHOT = np.datetime64("2026-02-01", "us")
 
 

@@ -25,16 +25,8 @@ from daskseg.sources.values import (
     read_times,
     to_units,
 )
-from tests.naive_rfm import random_ledger
+from tests.naive_rfm import ROLES, random_ledger
 
-ROLES = {
-    "customer_id": "customer_id",
-    "order_id": "order_id",
-    "date": "date",
-    "quantity": "quantity",
-    "unit_price": "unit_price",
-    "product": "product",
-}
 TODAY = dt.date(2026, 6, 1)
 
 

@@ -12,21 +12,7 @@ from daskseg.engine.blocks import FrameBlocks
 from daskseg.errors import SchemaMismatchError
 from daskseg.features.tables import build_table
 from daskseg.segments.membership import membership_schema, membership_table, write_membership
-from tests.segment_models import ACTIVE, rfm_customers, rfm_model, table_model
-
-COLUMNS = [
-    "customer_id",
-    "segment_id",
-    "segment_name",
-    "confidence",
-    "second_segment_id",
-    "distance",
-    "is_outlier",
-    "model_name",
-    "model_version",
-    "snapshot_date",
-    "run_id",
-]
+from tests.segment_models import ACTIVE, COLUMNS, rfm_customers, rfm_model, table_model
 
 
 def write(frame, folder, *, block_rows=10, n_buckets=1, chunk_rows=64, snapshot="2011-12-10"):

@@ -35,16 +35,8 @@ from daskseg.features.rfm import RFM
 from daskseg.features.scores import SCORED, both_cut_ranks, cut_points
 from daskseg.metrics.quantiles import order_statistics
 from daskseg.sources.cleaning import KEEP_OR_DROP, RETURNS
-from tests.naive_rfm import CODES, FEATURES, NaiveRfm, random_ledger
+from tests.naive_rfm import CODES, FEATURES, ROLES, NaiveRfm, random_ledger
 
-ROLES = {
-    "customer_id": "customer_id",
-    "order_id": "order_id",
-    "date": "date",
-    "quantity": "quantity",
-    "unit_price": "unit_price",
-    "product": "product",
-}
 SNAPSHOT = dt.date(2026, 3, 10)
 
 
