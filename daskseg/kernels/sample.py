@@ -53,11 +53,16 @@ class Sample(NamedTuple):
         They sum to the total weight of all rows.
     is_whole : bool
         The sample is all distinct rows, with the sum of their weights.
+    drawn : SamplePart or None
+        The same rows as they were drawn. Those of largest priority are a sample themselves:
+        with the next priority t, of weights ``drawn.weight * max(1, t / drawn.importance)``.
+        None for a whole one.
     """
 
     values: Floats
     weights: Floats
     is_whole: bool
+    drawn: SamplePart | None = None
 
 
 def _take(part: SamplePart, chosen: NDArray[Any]) -> SamplePart:
@@ -144,7 +149,8 @@ def finish_sample(part: SamplePart, total_weight: float, n_wanted: int) -> Sampl
     weights = part.weight * np.maximum(1.0, threshold / part.importance)
     weights = weights * (total_weight / math.fsum(weights))
     by_row = np.argsort(part.rows)
-    return Sample(part.values[by_row], weights[by_row], is_whole=False)
+    part = _take(part, by_row)
+    return Sample(part.values, weights[by_row], is_whole=False, drawn=part)
 
 
 def _merge_equal(part: SamplePart) -> Sample:
