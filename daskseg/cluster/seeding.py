@@ -74,7 +74,7 @@ def plus_plus(sample: Sample, n_clusters: int, random: np.random.Generator) -> F
     ndarray of shape (n_clusters, n_features), float64
         If the sample has fewer distinct rows, the first centre is repeated at the end.
     """
-    values, weights, _ = sample
+    values, weights, *_ = sample
     n_candidates = 2 + int(math.log(n_clusters))
     chosen = [draw_index(weights, random.random())]
     closest = assign.sq_distances(values, values[chosen])[0]
