@@ -10,6 +10,8 @@ Codec: Blosc with lz4 and byte shuffle, several times faster than Zarr's default
 
 from __future__ import annotations
 
+import json
+import shlex
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +22,7 @@ import zarr
 from zarr.codecs import BloscCodec, BloscShuffle
 from zarr.errors import BaseZarrError
 
-from daskseg.engine.blocks import Blocks, Load, block_rows_for
+from daskseg.engine.blocks import Blocks, Decoding, Load, block_rows_for
 from daskseg.errors import ArtifactError, InputError
 
 if TYPE_CHECKING:
@@ -144,6 +146,63 @@ def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     return array
 
 
+def create_cache(path: Path, n_rows: int, n_columns: int, chunk_rows: int) -> str:
+    """Create an empty float32 array of rows that are worked on and thrown away.
+
+    Parameters
+    ----------
+    path : Path
+        Must not exist.
+    n_rows, n_columns : int
+    chunk_rows : int
+        The write unit of `write_cache`; all columns are in a chunk.
+
+    Returns
+    -------
+    str
+        The path, as `open_blocks` takes it.
+
+    Notes
+    -----
+    Not compressed. Scores of principal components, measured in ns per row of 5: written in 20
+    and read in 6, where lz4 takes 51 and 16 and saves 11 % of the space.
+    """
+    zarr.create_array(
+        store=str(path),
+        shape=(n_rows, n_columns),
+        chunks=(chunk_rows, n_columns),
+        dtype="float32",
+        compressors=None,
+        fill_value=float("nan"),
+    )
+    return str(path)
+
+
+def write_cache(path: str, first_row: int, values: NDArray[Any]) -> None:
+    """Write one whole chunk of rows of a cache.
+
+    Parameters
+    ----------
+    path : str
+    first_row : int
+        Global number of the first row.
+    values : ndarray of shape (n_rows of the chunk, n_columns)
+
+    Raises
+    ------
+    ValueError
+        If the rows are not exactly one chunk.
+    """
+    array = zarr.open_array(path, mode="r+")
+    last = first_row + len(values)
+    if first_row % array.chunks[0] or last != min(first_row + array.chunks[0], array.shape[0]):
+        raise ValueError(
+            f"rows {first_row} to {last} are not one chunk of {array.chunks[0]} rows of "
+            f"{array.shape[0]}"
+        )
+    array[first_row:last] = values
+
+
 def open_features(path: Path | str) -> FeatureStore:
     """Open a feature store for reading.
 
@@ -234,12 +293,43 @@ def _array_blocks(path: str, columns: tuple[str, ...] | None) -> Blocks:
         n_features=n_features,
         dtype=np.dtype(array.dtype),
         columns=columns,
+        decoding=_decoding(path, array),
     )
+
+
+def _decoding(path: str, array: zarr.Array[Any]) -> Decoding:
+    """Say what a read takes: the rows, a decoded chunk, and the chunk as it is stored.
+
+    Measured on 26 MB of noise: 2.9 times the rows, 2.0 without compression, 3.6 with shards, 2.0
+    with three column chunks.
+    """
+    n_features = array.shape[1]
+    share = min(1.0, int(array.chunks[1]) / n_features)
+    parts = 1 + bool(array.compressors) + (share < 1) + (array.shards is not None)
+    copies = 1 + share * parts
+    target = f"{path.rstrip('/')}-rechunked"
+    code = (
+        'import dask, dask.array as da; dask.config.set(scheduler="sync"); '
+        f"da.from_zarr({json.dumps(path)}).rechunk(({{rows}}, -1)).to_zarr({json.dumps(target)})"
+    )
+    remedy = f"python -c {shlex.quote(code)}"
+    return Decoding(n_features * array.dtype.itemsize, copies, remedy)
+
+
+def _read_band(array: zarr.Array[Any], first: int, last: int) -> NDArray[Any]:
+    """Read rows, one column chunk after the other: Zarr itself would hold all of them decoded."""
+    if array.ndim == 1 or array.chunks[1] >= array.shape[1]:
+        return np.asarray(array[first:last])
+    rows = np.empty((last - first, array.shape[1]), array.dtype)
+    for left in range(0, array.shape[1], array.chunks[1]):
+        columns = slice(left, left + array.chunks[1])
+        rows[:, columns] = array[first:last, columns]
+    return rows
 
 
 def _read_rows(path: str, first: int, last: int) -> NDArray[Any]:
     try:
-        return np.asarray(_open_array(path)[first:last])
+        return _read_band(_open_array(path), first, last)
     except (OSError, RuntimeError, ValueError) as error:
         raise ArtifactError(
             f"rows {first:,} to {last - 1:,} (from 0) of the Zarr array {path} cannot be read: "

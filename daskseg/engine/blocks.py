@@ -1,13 +1,13 @@
 """Rows and frames cut into blocks that are loaded inside tasks.
 
 Covers: one description for NumPy arrays, dask arrays and frames, Zarr stores and files, with
-pure steps applied after loading. Does not cover: running anything (see `engine.passes`) or
-telling kinds of input apart (see `inputs`).
+pure steps applied after loading; tall blocks handed out in slices after one read. Does not
+cover: running anything (see `engine.passes`) or telling kinds of input apart (see `inputs`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # Arbitrary: 16 MiB of decoded values keeps the scratch of a task small and its overhead hidden.
 BLOCK_BYTES = 16 * 2**20
 MAX_BLOCK_ROWS = 2**20
+# Arbitrary: a chunk of dask and a copy made on its way, such as that of a slice or a type.
+_DASK_COPIES = 2.0
 # Taken for a partition of unknown size when partitions are grouped into tasks.
 UNKNOWN_BYTES = 8 * 2**20
 
@@ -50,32 +52,73 @@ class Load(NamedTuple):
     args: tuple[Any, ...]
 
 
+class Decoding(NamedTuple):
+    """What it takes to bring rows of a store into memory.
+
+    Attributes
+    ----------
+    row_bytes : int
+        Decoded bytes of a row, before any step.
+    copies : float
+        Peak memory of reading a block, as a multiple of the decoded block.
+    remedy : str
+        The command that writes the rows with smaller chunks; ``{rows}`` stands for their height.
+    """
+
+    row_bytes: int
+    copies: float
+    remedy: str = ""
+
+
 class Task(NamedTuple):
-    """One block as the door sees it: how to load its payload, and about how large it is."""
+    """One block as the door sees it.
 
-    load: Load
+    Attributes
+    ----------
+    source : Load
+        Reads the block, before any step.
+    steps : tuple of Load
+        The same for all tasks of a pass.
+    size_bytes : int
+        About the size of the payload; 0 if unknown.
+    first_row : int or None
+        Global number of the first row; None if the payload is a frame.
+    weights : object
+        Of the rows, or None.
+    """
+
+    source: Load
+    steps: tuple[Load, ...]
     size_bytes: int
+    first_row: int | None = None
+    weights: Any = None
+
+    @property
+    def load(self) -> Load:
+        """A call that returns the whole payload with all steps applied."""
+        return Load(load_whole, (*self.call, self.steps))
+
+    @property
+    def call(self) -> tuple[Callable[..., Any], list[Any], int | None, Any]:
+        """The first arguments of `load_whole` and `load_slices`."""
+        return self.source.func, list(self.source.args), self.first_row, self.weights
 
 
-def _apply_steps(load: Load, steps: tuple[Load, ...]) -> Any:
-    values = load.func(*load.args)
+class _Read(NamedTuple):
+    """A block as it was read: its column chunks side by side."""
+
+    parts: list[NDArray[Any]]
+    n_rows: int
+    row_bytes: int
+
+    def cut(self, start: int, stop: int) -> NDArray[Any]:
+        return join_columns([part[start:stop] for part in self.parts])
+
+
+def _apply_steps(values: Any, steps: tuple[Load, ...]) -> Any:
     for step in steps:
         values = step.func(values, *step.args)
     return values
-
-
-def _load_rows(
-    func: Callable[..., Any],
-    args: Sequence[Any],
-    steps: tuple[Load, ...],
-    first_row: int,
-    weights: Any,
-) -> Rows:
-    return Rows(_apply_steps(Load(func, tuple(args)), steps), first_row, weights)
-
-
-def _load_frame(func: Callable[..., Any], args: Sequence[Any], steps: tuple[Load, ...]) -> Any:
-    return _apply_steps(Load(func, tuple(args)), steps)
 
 
 def _as_is(values: Any) -> Any:
@@ -86,9 +129,76 @@ def _take_columns(values: NDArray[Any], positions: list[int]) -> NDArray[Any]:
     return values[:, positions]
 
 
-def _join_columns(parts: list[NDArray[Any]]) -> NDArray[Any]:
+def join_columns(parts: list[NDArray[Any]]) -> NDArray[Any]:
     """Join the column chunks of one block of rows; a lone one is passed on."""
     return np.asarray(parts[0]) if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
+def _read(func: Callable[..., Any], args: Sequence[Any]) -> _Read:
+    # Column chunks of dask are joined slice by slice, so that the whole is never held twice.
+    parts = [np.asarray(part) for part in args[0]] if func is join_columns else [func(*args)]
+    n_rows = len(parts[0])
+    return _Read(parts, n_rows, sum(part.nbytes for part in parts) // max(1, n_rows))
+
+
+def load_slices(
+    func: Callable[..., Any],
+    args: Sequence[Any],
+    first_row: int | None,
+    weights: Any,
+    steps: tuple[Load, ...] = (),
+    height: int | None = None,
+) -> Iterator[Any]:
+    """Read a block once and hand it out in slices of at most `height` rows.
+
+    Steps are applied to each slice, so that beside the block as it was read only one slice is
+    held. Without a height a slice has about `BLOCK_BYTES`. A block of no rows is one slice; a
+    frame (`first_row` is None) is handed out whole.
+
+    Yields
+    ------
+    Rows or DataFrame
+    """
+    if first_row is None:
+        yield load_whole(func, args, first_row, weights, steps)
+        return
+    block = _read(func, args)
+    step = height or block_rows_for(1, block.row_bytes)
+    for start in range(0, max(block.n_rows, 1), step):
+        values = _apply_steps(block.cut(start, start + step), steps)
+        heavy = None if weights is None else weights[start : start + step]
+        yield Rows(values, first_row + start, heavy)
+
+
+def load_whole(
+    func: Callable[..., Any],
+    args: Sequence[Any],
+    first_row: int | None,
+    weights: Any,
+    steps: tuple[Load, ...] = (),
+    height: int | None = None,
+) -> Any:
+    """Read a block and apply the steps to all of it.
+
+    Steps on rows are applied slice by slice, as in `load_slices`, into one array.
+
+    Returns
+    -------
+    Rows, or DataFrame where `first_row` is None
+    """
+    if first_row is None:
+        return _apply_steps(func(*args), steps)
+    block = _read(func, args)
+    height = height or block_rows_for(1, block.row_bytes)
+    if not steps or block.n_rows <= height:
+        values = _apply_steps(block.cut(0, block.n_rows), steps)
+        return Rows(values, first_row, weights)
+    first = _apply_steps(block.cut(0, height), steps)
+    joined = np.empty((block.n_rows, *first.shape[1:]), first.dtype)
+    joined[:height] = first
+    for start in range(height, block.n_rows, height):
+        joined[start : start + height] = _apply_steps(block.cut(start, start + height), steps)
+    return Rows(joined, first_row, weights)
 
 
 def block_rows_for(n_features: int, itemsize: int = 8) -> int:
@@ -115,7 +225,10 @@ class Blocks:
     weights : tuple or None
         One array (or dask object) per block.
     steps : tuple of Load
-        Pure functions ``func(values, *args) -> values``, applied in order after loading.
+        Pure functions ``func(values, *args) -> values`` of each row on its own, applied in order
+        after loading. Their arguments are plain values.
+    decoding : Decoding or None
+        Of rows that lie in a store.
     """
 
     loads: tuple[Load, ...]
@@ -126,6 +239,7 @@ class Blocks:
     in_memory: bool = False
     weights: tuple[Any, ...] | None = None
     steps: tuple[Load, ...] = ()
+    decoding: Decoding | None = None
 
     @property
     def is_measured(self) -> bool:
@@ -184,10 +298,7 @@ class Blocks:
         weights = self.weights or (None,) * len(self.loads)
         row_bytes = self.n_features * self.dtype.itemsize
         return [
-            Task(
-                Load(_load_rows, (load.func, list(load.args), self.steps, first_row, weight)),
-                max(length, 0) * row_bytes,
-            )
+            Task(load, self.steps, max(length, 0) * row_bytes, first_row, weight)
             for load, length, first_row, weight in zip(
                 self.loads, self.lengths, offsets, weights, strict=True
             )
@@ -223,11 +334,14 @@ class Blocks:
         delayed = array.to_delayed()
         heights = array.chunks[0]
         return cls(
-            loads=tuple(Load(_join_columns, (list(row),)) for row in delayed),
+            loads=tuple(Load(join_columns, (list(row),)) for row in delayed),
             lengths=tuple(-1 if np.isnan(height) else int(height) for height in heights),
             n_features=int(array.shape[1]),
             dtype=array.dtype,
             columns=columns,
+            decoding=Decoding(
+                int(array.shape[1]) * array.dtype.itemsize, _DASK_COPIES, "X.rechunk(({rows}, -1))"
+            ),
         )
 
 
@@ -257,7 +371,7 @@ class FrameBlocks:
     def tasks(self) -> list[Task]:
         """Return what the door runs: one task per block whose payload is a DataFrame."""
         return [
-            Task(Load(_load_frame, (load.func, list(load.args), self.steps)), size)
+            Task(load, self.steps, size)
             for load, size in zip(self.loads, self.sizes_bytes, strict=True)
         ]
 

@@ -3,36 +3,27 @@
 Four verbs: `reduce` (blocks → merged part), `emit` (blocks → aligned files or regions), `run`
 (independent jobs in memory) and `exchange` (rows to keys). Each counts its pass and bytes and
 reports progress. Merging must not depend on order (integers, minima, top-k by key): blocks
-are grouped into tasks by size and by the number of workers, and results must not show it.
+are grouped into tasks by size and by the number of workers, tall blocks are worked on in
+slices, and results must not show it.
 
 Does not cover: which functions to run; kernels and estimators bring those.
+See also: `engine.memory` (what a pass may need), `engine.journal` (resuming a pass).
 """
 
 from __future__ import annotations
 
 import functools
-import os
-import resource
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import dask
-import numpy as np
-import pandas as pd
-import pyarrow as pa
-
-from daskseg.engine import progress, runtime
+from daskseg.engine import groups, journal, memory, progress, runtime, spills
 from daskseg.engine.blocks import Blocks, FrameBlocks, Load, Rows, Task
+from daskseg.engine.groups import Done, Merger, Setup
+from daskseg.engine.memory import Scratch
 
-# Arbitrary: enough work per task to hide a scheduler's 1-3 ms, small enough to lose on a kill.
-GROUP_BYTES = 32 * 2**20
-GROUPS_PER_THREAD = 3
-FAN_IN = 16
-# Arrow files: a bucket is found in a tenth of a millisecond, a row group of Parquet in several.
-_SPILL_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
+Merge = Callable[[Any, Any], Any]
 
 
 class HasTasks(Protocol):
@@ -42,115 +33,43 @@ class HasTasks(Protocol):
     def in_memory(self) -> bool:
         """Whether the payloads live in this process."""
 
+    @property
+    def steps(self) -> tuple[Load, ...]:
+        """What is applied to each payload after loading."""
+
     def tasks(self) -> list[Task]:
         """Return one task per block."""
 
 
-class _Done(NamedTuple):
-    result: Any
-    bytes_read: int
-    peaks: dict[str, int]
+class _Way(NamedTuple):
+    """How a pass is run: what its tasks share, and how many run at once."""
+
+    setup: Setup
+    threads: int | None
 
 
-def _payload_bytes(payload: Any) -> int:
-    if isinstance(payload, Rows):
-        return int(payload.values.nbytes)
-    if isinstance(payload, pd.DataFrame):
-        return int(payload.memory_usage(index=False).sum())
-    return 0
-
-
-def _peak() -> dict[str, int]:
-    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {f"{os.uname().nodename}:{os.getpid()}": peak_kib * 1024}
-
-
-def _join_peaks(parts: Sequence[_Done]) -> dict[str, int]:
-    peaks: dict[str, int] = {}
-    for part in parts:
-        for worker, peak in part.peaks.items():
-            peaks[worker] = max(peak, peaks.get(worker, 0))
-    return peaks
-
-
-def _reduce_group(
-    loads: list[tuple[Callable[..., Any], list[Any]]],
+def _way(
+    blocks: HasTasks,
     func: Callable[..., Any],
-    merge: Callable[[Any, Any], Any],
+    merge: Merge | None,
     args: tuple[Any, ...],
-) -> _Done:
-    part: Any = None
-    n_bytes = 0
-    for index, (load, load_args) in enumerate(loads):
-        payload = load(*load_args)
-        n_bytes += _payload_bytes(payload)
-        fresh = func(payload, *args)
-        part = fresh if index == 0 else merge(part, fresh)
-    return _Done(part, n_bytes, _peak())
+    scratch: Scratch | None = None,
+) -> _Way:
+    """Plan the memory of a pass over rows, before anything is read."""
+    setup = Setup(func, args, merge, blocks.steps, None, groups.process_name())
+    if not isinstance(blocks, Blocks):
+        return _Way(setup, None)
+    plan = memory.fit_pass(blocks, scratch=scratch)
+    return _Way(setup._replace(height=plan.height), plan.n_threads)
 
 
-def _merge_group(parts: list[_Done], merge: Callable[[Any, Any], Any]) -> _Done:
-    total = parts[0].result
-    for part in parts[1:]:
-        total = merge(total, part.result)
-    return _Done(total, sum(part.bytes_read for part in parts), _join_peaks(parts))
+def _is_small(blocks: HasTasks, tasks: Sequence[Task]) -> bool:
+    return blocks.in_memory and len(tasks) == 1
 
 
-def _emit_group(
-    loads: list[tuple[Callable[..., Any], list[Any]]],
-    func: Callable[..., Any],
-    args: tuple[Any, ...],
-) -> _Done:
-    records = []
-    n_bytes = 0
-    for load, load_args in loads:
-        payload = load(*load_args)
-        n_bytes += _payload_bytes(payload)
-        records.append(func(payload, *args))
-    return _Done(records, n_bytes, _peak())
-
-
-def _run_job(item: Any, func: Callable[..., Any], args: tuple[Any, ...]) -> _Done:
-    return _Done(func(item, *args), 0, _peak())
-
-
-def _groups(tasks: list[Task]) -> list[list[Task]]:
-    """Cut tasks into runs of about GROUP_BYTES, but at least three runs per thread."""
-    total = sum(task.size_bytes for task in tasks)
-    wanted = max(1, GROUPS_PER_THREAD * runtime.n_threads())
-    limit = min(GROUP_BYTES, total // wanted)
-    groups: list[list[Task]] = []
-    filled = limit + 1
-    for task in tasks:
-        if filled + task.size_bytes > limit:
-            groups.append([])
-            filled = 0
-        groups[-1].append(task)
-        filled += task.size_bytes
-    return groups
-
-
-def _call(func: Callable[..., Any], prefix: str, *args: Any) -> Any:
-    """Return a delayed call whose key begins with `prefix` and is never reused."""
-    return dask.delayed(func, pure=False)(*args, dask_key_name=f"{prefix}-{uuid.uuid4().hex}")
-
-
-def _constant(value: Any) -> Any:
-    """Put parameters into the graph once, as a task of their own that can be recomputed."""
-    return dask.delayed(value, pure=False, traverse=False)
-
-
-def _group_calls(
-    group_func: Callable[..., Any], groups: list[list[Task]], prefix: str, *rest: Any
-) -> list[Any]:
-    return [
-        _call(group_func, prefix, [(task.load.func, list(task.load.args)) for task in group], *rest)
-        for group in groups
-    ]
-
-
-def _finish(parts: Sequence[_Done], passes: float) -> None:
-    progress.account(passes, sum(part.bytes_read for part in parts), _join_peaks(parts))
+def _finish(parts: Sequence[Done], passes: float) -> None:
+    n_bytes = sum(part.bytes_read for part in parts)
+    progress.account(passes, n_bytes, groups.join_peaks(parts))
 
 
 def _advance(total: int) -> Callable[[int], None]:
@@ -160,11 +79,15 @@ def _advance(total: int) -> Callable[[int], None]:
 def reduce(
     blocks: HasTasks,
     func: Callable[..., Any],
-    merge: Callable[[Any, Any], Any],
+    merge: Merge,
     *args: Any,
     name: str = "reduce",
+    scratch: Scratch | None = None,
+    share: float = 1.0,
 ) -> Any:
     """Run a function on every block and merge the parts. One pass.
+
+    Blocks of rows that are taller than 16 MiB are read once and handed to `func` in slices.
 
     Parameters
     ----------
@@ -177,49 +100,143 @@ def reduce(
         Parameters, sent once per pass.
     name : str
         Prefix of the task keys, as a dashboard shows them.
+    scratch : callable, optional
+        ``scratch(rows) -> bytes`` that `func` holds for a slice of so many rows, for the memory
+        plan; two float64 copies of the slice when not given.
+    share : float
+        Share of all blocks that `blocks` are, so that the account of passes is true.
 
     Returns
     -------
     The merged part.
+
+    Raises
+    ------
+    MemoryBudgetError
+        If a block, read by one thread, does not fit the memory of a process.
+    ClusterError
+        If workers are missing, lost or of other versions.
+
+    Notes
+    -----
+    Inside `engine.journal.keeping` the parts of finished tasks are on file, and blocks whose
+    parts are there are not read.
     """
+    book = journal.current()
+    return _reduce(blocks, func, merge, args, name, scratch, book, share)
+
+
+def _reduce(
+    blocks: HasTasks,
+    func: Callable[..., Any],
+    merge: Merge,
+    args: tuple[Any, ...],
+    name: str,
+    scratch: Scratch | None,
+    book: journal.Journal | None,
+    share: float = 1.0,
+) -> Any:
     tasks = blocks.tasks()
-    if blocks.in_memory and len(tasks) == 1:
-        only = _reduce_group([(tasks[0].load.func, list(tasks[0].load.args))], func, merge, args)
-        _finish([only], 1.0)
-        return only.result
-    groups = _groups(tasks)
-    parameters = _constant(args)
-    parts = _group_calls(_reduce_group, groups, name, func, merge, parameters)
-    while len(parts) > FAN_IN:
-        parts = [
-            _call(_merge_group, f"merge-{name}", parts[start : start + FAN_IN], merge)
-            for start in range(0, len(parts), FAN_IN)
-        ]
-    done = runtime.compute(parts, name, _advance(len(groups)), local=blocks.in_memory)
-    total = _merge_group(done, merge)
-    _finish([total], 1.0)
+    if _is_small(blocks, tasks):
+        setup = Setup(func, args, merge, blocks.steps, None, groups.process_name())
+        with runtime.one_blas_thread():
+            total = groups.reduce_group([list(tasks[0].call)], setup)
+        _finish([total], share)
+        return total.result
+    merger = Merger(merge)
+    spans, records = [range(len(tasks))], None
+    if book is not None:
+        lengths = blocks.lengths if isinstance(blocks, Blocks) else [t.size_bytes for t in tasks]
+        records = book.begin_pass(name, args, lengths)
+        spans = records.missing(len(tasks))
+        for record in records.found:
+            merger.add(Done(record.part, 0, {}))
+    if spans:
+        way = _way(blocks, func, merge, args, scratch)
+        _run_spans(tasks, spans, way, name, merger, records, local=blocks.in_memory)
+    total = merger.total()
+    _finish([total], share)
     return total.result
 
 
-def emit(blocks: HasTasks, func: Callable[..., Any], *args: Any, name: str = "emit") -> list[Any]:
+def _run_spans(
+    tasks: list[Task],
+    spans: list[range],
+    way: _Way,
+    name: str,
+    merger: Merger,
+    records: journal.PassRecords | None,
+    *,
+    local: bool,
+) -> None:
+    """Run the blocks of `spans` and merge their parts, which go on file as they come."""
+    found = groups.group_spans(tasks, spans, runtime.n_threads(local=local))
+    calls = groups.group_calls(groups.reduce_group, tasks, found, name, way.setup)
+    places = {call.key: span for call, span in zip(calls, found, strict=True)}
+    advance = _advance(len(found))
+
+    def keep(key: str, done: Done) -> None:
+        if records is not None:
+            records.write(places[key], done.bytes_read, done.result)
+
+    if runtime.is_streaming(local=local):
+
+        def take(key: str, done: Done) -> None:
+            keep(key, done)
+            merger.add(done)
+
+        runtime.stream(calls, advance, take)
+        return
+    assert way.setup.merge is not None
+    calls = groups.merge_tree(calls, way.setup.merge, name)
+    done = runtime.compute(calls, name, advance, local=local, threads=way.threads, on_result=keep)
+    for part in done:
+        merger.add(part)
+
+
+def emit(
+    blocks: HasTasks,
+    func: Callable[..., Any],
+    *args: Any,
+    name: str = "emit",
+    share: float = 1.0,
+) -> list[Any]:
     """Run a function that writes on every block. One pass.
 
     Each call writes a region or a file of its own, aligned to the write unit of its target:
-    two calls never touch the same chunk.
+    two calls never touch the same chunk. Therefore blocks are handed over whole, also tall ones.
+
+    Parameters
+    ----------
+    blocks, func, *args, name
+        As for `reduce`; ``func(payload, *args) -> record``.
+    share : float
+        Share of all blocks that `blocks` are, so that the account of passes is true.
 
     Returns
     -------
     list
         The small records that `func` returned, in the order of the blocks.
+
+    Raises
+    ------
+    MemoryBudgetError, ClusterError
+        As for `reduce`.
     """
     tasks = blocks.tasks()
-    if blocks.in_memory and len(tasks) == 1:
-        done = [_emit_group([(tasks[0].load.func, list(tasks[0].load.args))], func, args)]
+    if _is_small(blocks, tasks):
+        setup = Setup(func, args, None, blocks.steps, None, groups.process_name())
+        with runtime.one_blas_thread():
+            done = [groups.emit_group([list(tasks[0].call)], setup)]
     else:
-        groups = _groups(tasks)
-        parts = _group_calls(_emit_group, groups, name, func, _constant(args))
-        done = runtime.compute(parts, name, _advance(len(groups)), local=blocks.in_memory)
-    _finish(done, 1.0)
+        way = _way(blocks, func, None, args)
+        n_threads = runtime.n_threads(local=blocks.in_memory)
+        found = groups.group_spans(tasks, [range(len(tasks))], n_threads)
+        calls = groups.group_calls(groups.emit_group, tasks, found, name, way.setup)
+        done = runtime.compute(
+            calls, name, _advance(len(found)), local=blocks.in_memory, threads=way.threads
+        )
+    _finish(done, share)
     return [record for part in done for record in part.result]
 
 
@@ -243,11 +260,15 @@ def run(
     local : bool
         Stay in this process even if there is a cluster.
     """
+    setup = Setup(func, args, None, (), None, groups.process_name())
     if len(items) == 1 and (local or runtime.active_client() is None):
-        done = [_run_job(items[0], func, args)]
+        with runtime.one_blas_thread():
+            done = [groups.run_job(items[0], setup)]
     else:
-        shared = _constant(args)
-        calls = [_call(_run_job, name, _constant(item), func, shared) for item in items]
+        shared = groups.constant(setup)
+        calls = groups.calls_of(
+            groups.run_job, name, [(groups.constant(item), shared) for item in items]
+        )
         done = runtime.compute(calls, name, _advance(len(items)), local=local)
     _finish(done, 0.0)
     return [part.result for part in done]
@@ -264,60 +285,10 @@ def measure(blocks: Blocks) -> Blocks:
     return replace(blocks, lengths=tuple(emit(blocks, _count_rows, name="count")))
 
 
-class _Spills(NamedTuple):
-    """Spill files, with the bucket of each of their record batches, and the caller's part."""
-
-    files: list[tuple[str, list[int]]]
-    part: Any
-
-
-def _spill_block(
-    frame: pd.DataFrame, split: Callable[..., Any], scratch: str, args: tuple[Any, ...]
-) -> _Spills:
-    """Write one block sorted by bucket, one record batch a bucket."""
-    keyed, part = split(frame, *args)
-    buckets = keyed["bucket"].to_numpy()
-    order = np.argsort(buckets, kind="stable")
-    present, starts = np.unique(buckets[order], return_index=True)
-    table = pa.Table.from_pandas(keyed.drop(columns="bucket").iloc[order], preserve_index=False)
-    path = Path(scratch) / f"{uuid.uuid4().hex}.arrow"
-    # A block of no rows has no buckets: its file holds the schema only.
-    stops = [*starts[1:], len(order)][: len(starts)]
-    with pa.ipc.new_file(path, table.schema, options=_SPILL_OPTIONS) as writer:
-        for start, stop in zip(starts, stops, strict=True):
-            writer.write_table(table.slice(start, stop - start).combine_chunks())
-    return _Spills([(str(path), present.tolist())], part)
-
-
-def _merge_spills(a: _Spills, b: _Spills, merge: Callable[[Any, Any], Any]) -> _Spills:
-    return _Spills(a.files + b.files, merge(a.part, b.part))
-
-
-def read_bucket(places: list[tuple[str, int]], template: str) -> pd.DataFrame:
-    """Read the rows of one bucket from all spill files.
-
-    Parameters
-    ----------
-    places : list of (path, record batch)
-    template : str
-        A spill file whose schema serves when the bucket is empty.
-    """
-    if not places:
-        places = [(template, -1)]
-    batches = []
-    for path, number in places:
-        with pa.memory_map(path) as spill, pa.ipc.open_file(spill) as reader:
-            schema = reader.schema
-            if number >= 0:
-                batches.append(reader.get_batch(number))
-    frame: pd.DataFrame = pa.Table.from_batches(batches, schema).to_pandas()
-    return frame
-
-
 def exchange(
     blocks: FrameBlocks,
     split: Callable[..., Any],
-    merge: Callable[[Any, Any], Any],
+    merge: Merge,
     n_buckets: int,
     scratch: Path,
     *args: Any,
@@ -342,21 +313,25 @@ def exchange(
     part : merged
     buckets : FrameBlocks
         One block per bucket; the order of the rows inside a bucket is not specified.
+
+    Notes
+    -----
+    Never resumed from a journal: the files in `scratch` do not outlive the process.
     """
-    spilled: _Spills = reduce(
+    spilled: spills.Spills = _reduce(
         blocks,
-        _spill_block,
-        functools.partial(_merge_spills, merge=merge),
-        split,
-        str(scratch),
-        args,
-        name=name,
+        spills.spill_block,
+        functools.partial(spills.merge_spills, merge=merge),
+        (split, str(scratch), args),
+        name,
+        None,
+        None,
     )
     files = sorted(spilled.files)
     places: list[list[tuple[str, int]]] = [[] for _ in range(n_buckets)]
     for path, present in files:
         for number, bucket in enumerate(present):
             places[bucket].append((path, number))
-    loads = tuple(Load(read_bucket, (where, files[0][0])) for where in places)
+    loads = tuple(Load(spills.read_bucket, (where, files[0][0])) for where in places)
     size = sum(Path(path).stat().st_size for path, _ in files) // n_buckets
     return spilled.part, FrameBlocks(loads, (size,) * n_buckets)
