@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from daskseg.cli import data, files, study
+from daskseg.cli import data, files, plan, study
 from daskseg.cli.outcome import Outcome
 
 EXAMPLES = {
@@ -47,6 +47,10 @@ EXAMPLES = {
         "daskseg check ledger.csv",
         "daskseg check customers.parquet --id customer_id",
         "daskseg check study.yaml",
+    ),
+    "plan": (
+        "daskseg plan study.yaml",
+        "daskseg plan study.yaml --k-range 2:20 --json",
     ),
     "assign": (
         "daskseg assign out/shop/model ledger.csv --snapshot 2026-02-01 --out assigned.parquet",
@@ -133,6 +137,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "init": files.init,
     "schema": files.schema,
     "check": data.check,
+    "plan": plan.plan,
     "assign": data.assign,
     "inspect": data.inspect,
 }

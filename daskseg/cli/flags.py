@@ -36,6 +36,7 @@ KEYS = {
     "returns": ("data.returns", "--returns"),
     "duplicates": ("data.duplicates", "--duplicates"),
     "non_products": ("data.non_products", "--non-products"),
+    "pca": ("prepare.pca", "--pca"),
     "k": ("model.k", "--k"),
     "k_range": ("model.k_range", "--k-range"),
     "seed": ("model.seed", "--seed"),
@@ -137,7 +138,16 @@ def _read_columns(values: Sequence[str]) -> dict[str, str]:
     return columns
 
 
+def _read_pca(value: str) -> object:
+    """Read a number; what is none is told by the study's schema."""
+    try:
+        return _read_k(value) if value.isdecimal() else float(value)
+    except ValueError:
+        return value
+
+
 _READERS: dict[str, Callable[[Any], Any]] = {
+    "pca": _read_pca,
     "k": _read_k,
     "k_range": _read_range,
     "columns": _read_columns,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from daskseg.cli.grid import grid
-from daskseg.formats import significant
+from daskseg.formats import percent, significant
 from daskseg.texts import text
 
 MAX_CENTRES = 6  # arbitrary: more columns than this do not fit a terminal; --json has them all
@@ -30,7 +30,7 @@ def model_lines(record: Mapping[str, Any], path: Path) -> list[str]:
     lines = [str(path)] + [
         text("cli.model.fact", key=key, value=value, width=width) for key, value in facts
     ]
-    lines += ["", *_features(record), "", *_segments(record)]
+    lines += ["", *_features(record), "", *_components(record), *_segments(record)]
     for part in ("definitions", "cut_points", "versions"):
         if record.get(part):
             entries = record[part].items()
@@ -54,6 +54,24 @@ def _features(record: Mapping[str, Any]) -> list[str]:
         for feature in record["features"]
     ]
     return grid([text(f"cli.model.{key}") for key in keys], rows, "lllll")
+
+
+def _components(record: Mapping[str, Any]) -> list[str]:
+    """Say how many principal components there are, and what each is made of."""
+    found = record.get("pca")
+    if not found:
+        return []
+    lines = [text("cli.model.pca", n=found["n_components"], explained=percent(found["explained"]))]
+    for number, component in enumerate(found["components"], start=1):
+        pairs = zip(found["columns"], component["loadings"], strict=True)
+        largest = sorted(pairs, key=lambda pair: -abs(pair[1]))
+        loadings = ", ".join(
+            text("cli.model.loading", feature=name, value=significant(value, 2))
+            for name, value in largest[:MAX_CENTRES]
+        )
+        share = percent(component["share"])
+        lines.append(text("cli.model.component", number=number, share=share, loadings=loadings))
+    return [*lines, ""]
 
 
 def _bounds(feature: Mapping[str, Any]) -> str:

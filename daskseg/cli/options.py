@@ -160,6 +160,14 @@ KRange = Annotated[
     str | None,
     typer.Option("--k-range", metavar="A:B", help="What auto tries. Default: 2:10."),
 ]
+Pca = Annotated[
+    str | None,
+    typer.Option(
+        "--pca",
+        metavar="SHARE|N",
+        help="Group by principal components: the share of variance to keep, like 0.9, or so many.",
+    ),
+]
 Seed = Annotated[
     int | None, typer.Option(metavar="N", help="Same data and seed, same segments. Default: 0.")
 ]

@@ -41,6 +41,7 @@ def rfm(
     format: opt.Format = None,
     partitions: opt.Partitions = None,
     currency: opt.Currency = None,
+    pca: opt.Pca = None,
     k: opt.K = None,
     k_range: opt.KRange = None,
     seed: opt.Seed = None,
@@ -74,6 +75,7 @@ def rfm(
         format=format,
         partitions=partitions,
         currency=currency,
+        pca=pca,
         k=k,
         k_range=k_range,
         seed=seed,
@@ -94,6 +96,7 @@ def segment(
     format: opt.Format = None,
     partitions: opt.Partitions = None,
     currency: opt.Currency = None,
+    pca: opt.Pca = None,
     k: opt.K = None,
     k_range: opt.KRange = None,
     seed: opt.Seed = None,
@@ -119,6 +122,7 @@ def segment(
         format=format,
         partitions=partitions,
         currency=currency,
+        pca=pca,
         k=k,
         k_range=k_range,
         seed=seed,
@@ -131,6 +135,7 @@ def run(
     study_file: opt.StudyFile,
     out: opt.OutDir,
     snapshot: opt.Snapshot = None,
+    pca: opt.Pca = None,
     k: opt.K = None,
     k_range: opt.KRange = None,
     seed: opt.Seed = None,
@@ -146,7 +151,13 @@ def run(
     'daskseg init' writes a commented file. Relative paths in it start at the working directory.
     """
     study = study_from_file(
-        study_file, snapshot=snapshot, k=k, k_range=k_range, seed=seed, partitions=partitions
+        study_file,
+        snapshot=snapshot,
+        pca=pca,
+        k=k,
+        k_range=k_range,
+        seed=seed,
+        partitions=partitions,
     )
     _run("run", study, out, force=force, talk=Talk(json, quiet, verbose, debug))
 

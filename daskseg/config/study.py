@@ -35,6 +35,7 @@ from daskseg.config.values import (
     read_k,
     read_k_range,
     read_names,
+    read_pca,
     read_source,
     read_window,
     unique_names,
@@ -205,6 +206,11 @@ class PrepareSection(_Section):
         "zscore", description="Scaling after the logarithm."
     )
     missing: Literal["median"] = Field("median", description="What fills missing values.")
+    pca: Annotated[int | float | None, BeforeValidator(read_pca)] = Field(
+        None,
+        description="Principal components to group by: the share of the variance to keep, like "
+        "0.9, or their number; null: the features themselves.",
+    )
 
 
 class ModelSection(_Section):

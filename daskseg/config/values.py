@@ -94,6 +94,18 @@ def read_columns_or_auto(value: object) -> object:
     raise ValueError("must be auto or a list of column names ([] for none)")
 
 
+def read_pca(value: object) -> object:
+    """Take nothing, a share of the variance, or a number of components."""
+    if value is None or (type(value) is int and value >= 1):
+        return value
+    if isinstance(value, float) and 0 < value < 1:
+        return value
+    raise ValueError(
+        "must be null (no components), the share of the variance to keep, above 0 and below 1 like "
+        "0.9, or a whole number of components from 1"
+    )
+
+
 def read_encoding(value: object) -> object:
     """Take a text encoding and return Python's own name of it."""
     if isinstance(value, str):

@@ -1,7 +1,7 @@
 """From one row per customer to named segments.
 
-Covers: prepare → choose k → fit → profile → name, over any blocks of features. Does not
-cover: reading sources (`pipeline.ingest`) or writing files (`pipeline.study`).
+Covers: prepare → components → choose k → fit → profile → name, over any blocks of features.
+Does not cover: reading sources (`pipeline.ingest`), writing files (`pipeline.study`).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from daskseg.metrics.quantiles import order_statistics
 from daskseg.metrics.silhouette import evaluate
 from daskseg.model_selection.recommend import Recommendation, recommend
 from daskseg.model_selection.sweep import Sweep, sweep
+from daskseg.pipeline.reduction import reduce_prepared
 from daskseg.preprocessing import Prepare
 from daskseg.segments import names as naming
 from daskseg.segments.model import Feature, SegmentModel, scheme_record
@@ -116,7 +118,7 @@ class Chosen:
 def choose(study: Study, prepared: Blocks) -> Chosen:
     """Try every k that the study allows, take one, and make it exact.
 
-    Five passes for the sweep, then one per step of the exact fit and two for its silhouettes.
+    Three passes for the sweep, a few for the exact fit, and two for its silhouettes.
     """
     settings = study.model
     low, high = settings.k_range
@@ -126,9 +128,7 @@ def choose(study: Study, prepared: Blocks) -> Chosen:
         found = sweep(prepared, ks, settings.seed)
         advice = recommend(found.curve, min_share=settings.min_share, required_k=required)
     with progress.stage("fit"):
-        fitted = KMeans(
-            advice.k, init=found.fits[advice.k].centres, random_state=settings.seed
-        ).fit(prepared)
+        fitted = found.finish(advice.k, prepared)
         final = evaluate(prepared, [fitted.cluster_centers_], found.survey.extent)
     scores = final.silhouettes[0]
     return Chosen(found, advice, fitted, scores.of_clusters, scores.below_zero)
@@ -196,6 +196,7 @@ def fit_segments(
     *,
     value: str | None,
     value_decimals: int,
+    scratch: Path | None = None,
 ) -> Fitted:
     """Fit, profile and name segments.
 
@@ -209,6 +210,8 @@ def fit_segments(
     value : str or None
         The feature whose exact totals order the segments.
     value_decimals : int
+    scratch : Path, optional
+        Where projected rows may be kept; without it, passes project them anew.
 
     Returns
     -------
@@ -222,9 +225,16 @@ def fit_segments(
         with progress.stage("prepare"):
             prepare = _prepare(study).fit(active)
             cuts = None if scheme is None else _cut_points(blocks)
-        chosen = choose(study, prepare.transform(active))
+        prepared, reduction = prepare.transform(active), None
+        if study.prepare.pca is not None:
+            with progress.stage("components"):
+                prepared, reduction = reduce_prepared(
+                    prepared, prepare.plan_, study.prepare.pca, scratch
+                )
+        chosen = choose(study, prepared)
         fitted = chosen.fitted
-        clustering = Clustering(positions, prepare.plan_, np.asarray(fitted.cluster_centers_))
+        centres = np.asarray(fitted.cluster_centers_, dtype=np.float64)
+        clustering = Clustering(positions, prepare.plan_, centres, reduction)
         column = None if value is None else [f.name for f in features].index(value)
         with progress.stage("profile"):
             profile = profile_segments(
@@ -246,6 +256,7 @@ def fit_segments(
         segment_names=("",) * len(order),
         scheme=None if scheme is None else scheme_record(scheme),
         cut_points=cuts,
+        reduction=reduction,
     )
     named = _names(study, model, profile, scheme)
     model = replace(model, segment_names=tuple(name.name for name in named))

@@ -188,6 +188,7 @@ def _build(
         study,
         value=ingested.value,
         value_decimals=ingested.value_decimals,
+        scratch=scratch,
     )
     fitted = identify(study, ingested, fitted)
     model = fitted.model

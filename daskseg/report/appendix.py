@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from daskseg.report import evidence, maps
+from daskseg.report import components, evidence, maps
 from daskseg.report.markup import Html, data_table, join, tag
 from daskseg.report.palette import sequential
 from daskseg.report.parts import (
@@ -191,7 +191,21 @@ def preparation_block(record: Record) -> Html | None:
             words=range(1, len(view.header)),
             class_="prose even",
         ),
+        _components(record),
         lede=text("report.preparation.lede"),
+    )
+
+
+def _components(record: Record) -> Html | None:
+    view = components.loadings(record)
+    if view is None:
+        return None
+    return tag(
+        "div",
+        tag("h3", text("report.components.title")),
+        tag("p", components.sentence(record), class_="note"),
+        data_table(text("report.components.caption"), view.header, view.rows),
+        class_="part",
     )
 
 

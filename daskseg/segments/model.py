@@ -19,12 +19,15 @@ from numpy.typing import NDArray
 from daskseg.errors import ArtifactError, SchemaMismatchError, UsageError
 from daskseg.features.schemes import Scheme, SchemeEntry
 from daskseg.features.scores import SCORED, rfm_codes, score_values
-from daskseg.kernels.prepare import FeaturePlan, prepare_block, prepared_names, restore_block
+from daskseg.kernels.prepare import FeaturePlan, prepared_names, restore_block
+from daskseg.kernels.projection import unproject_block
 from daskseg.kernels.top_two import TopTwo, confidence, top_two
+from daskseg.segments.reduction import Reduction, comparable
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 ARRAYS = ("centres", "outlier_dist")
+REDUCTION_ARRAYS = ("component_mean", "components")
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class SegmentModel:
     plan : tuple of FeaturePlan
         How the active features are prepared, in their order.
     centres : ndarray of shape (n_segments, n_prepared), float64
-        In prepared units; row 0 is S1.
+        In prepared units, or along the components of `reduction`; row 0 is S1.
     outlier_dist : ndarray of shape (n_segments,), float64
         The 99.5 % quantile of the distances of the members at fit.
     segment_names : tuple of str
@@ -98,6 +101,8 @@ class SegmentModel:
     cut_points : dict of str to list of float, or None
     identity : dict
         name, version, run_id, fingerprint, snapshot, seed, versions.
+    reduction : Reduction or None
+        The principal components between preparation and centres.
     """
 
     kind: str
@@ -110,6 +115,7 @@ class SegmentModel:
     scheme: dict[str, Any] | None = None
     cut_points: dict[str, list[float]] | None = None
     identity: dict[str, Any] = field(default_factory=dict)
+    reduction: Reduction | None = None
 
     @property
     def segment_ids(self) -> tuple[str, ...]:
@@ -142,7 +148,14 @@ class SegmentModel:
         active_values : ndarray of shape (n_rows, n_active)
             In the order of `active`; NaN marks a missing value.
         """
-        return top_two(prepare_block(active_values, self.plan), self.centres)
+        return top_two(comparable(active_values, self.plan, self.reduction), self.centres)
+
+    def centres_in_units(self) -> NDArray[np.float64]:
+        """Return the centres in the units of the active features."""
+        prepared = self.centres
+        if self.reduction is not None:
+            prepared = unproject_block(prepared, self.reduction.projection)
+        return restore_block(prepared, self.plan)
 
     def score(self, columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Score customers.
@@ -211,23 +224,30 @@ class SegmentModel:
 
     def save(self, path: Path) -> None:
         """Write manifest.json and one .npy file per array into a directory that exists."""
+        arrays = {name: getattr(self, name) for name in ARRAYS}
+        pca = None
+        if self.reduction is not None:
+            pca = {"asked": self.reduction.asked, "shares": list(self.reduction.shares)}
+            pair = (self.reduction.mean, self.reduction.components)
+            arrays.update(zip(REDUCTION_ARRAYS, pair, strict=True))
         manifest = {
             "format": "daskseg segment model",
             "format_version": FORMAT_VERSION,
             "kind": self.kind,
             "features": [asdict(feature) for feature in self.features],
             "plan": [step.to_dict() for step in self.plan],
+            "pca": pca,
             "segment_names": dict(zip(self.segment_ids, self.segment_names, strict=True)),
             "definitions": self.definitions,
             "scheme": self.scheme,
             "cut_points": self.cut_points,
             "identity": self.identity,
-            "arrays": {name: f"{name}.npy" for name in ARRAYS},
+            "arrays": {name: f"{name}.npy" for name in arrays},
         }
         text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
         (path / MANIFEST).write_text(text + "\n", encoding="utf-8")
-        for name in ARRAYS:
-            np.save(path / f"{name}.npy", getattr(self, name), allow_pickle=False)
+        for name, values in arrays.items():
+            np.save(path / f"{name}.npy", values, allow_pickle=False)
 
 
 def _as_floats(name: str, values: NDArray[Any]) -> NDArray[np.float64]:
@@ -279,7 +299,7 @@ def read_model(path: Path) -> SegmentModel:
         path = inner
     manifest = _read_manifest(path)
     try:
-        arrays = {name: np.load(path / f"{name}.npy", allow_pickle=False) for name in ARRAYS}
+        arrays = {name: _load_array(path, name) for name in ARRAYS}
         model = SegmentModel(
             kind=manifest["kind"],
             features=tuple(Feature(**record) for record in manifest["features"]),
@@ -289,6 +309,7 @@ def read_model(path: Path) -> SegmentModel:
             scheme=manifest["scheme"],
             cut_points=manifest["cut_points"],
             identity=manifest["identity"],
+            reduction=_read_reduction(path, manifest.get("pca")),
             **arrays,
         )
         _check_scoring(model)
@@ -299,21 +320,48 @@ def read_model(path: Path) -> SegmentModel:
             f"the model {path} is damaged: {type(error).__name__}: {error}. Copy it again, or fit "
             "again."
         ) from error
-    k = len(model.segment_names)
-    wanted = {"centres": (k, len(prepared_names(model.plan))), "outlier_dist": (k,)}
+    _check_shapes(model, path)
+    return model
+
+
+def _load_array(path: Path, name: str) -> NDArray[Any]:
+    return np.asarray(np.load(path / f"{name}.npy", allow_pickle=False))
+
+
+def _read_reduction(path: Path, record: dict[str, Any] | None) -> Reduction | None:
+    if record is None:
+        return None
+    mean, components = (_load_array(path, name) for name in REDUCTION_ARRAYS)
+    return Reduction(record["asked"], tuple(record["shares"]), mean, components)
+
+
+def _check_shapes(model: SegmentModel, path: Path) -> None:
+    k, width = len(model.segment_names), len(prepared_names(model.plan))
+    wanted = {"centres": (k, width), "outlier_dist": (k,)}
+    found = {name: np.shape(getattr(model, name)) for name in ARRAYS}
+    if model.reduction is not None:
+        n_components = len(model.reduction.shares)
+        wanted["centres"] = (k, n_components)
+        wanted["component_mean"], wanted["components"] = (width,), (n_components, width)
+        pair = (model.reduction.mean, model.reduction.components)
+        found.update(zip(REDUCTION_ARRAYS, map(np.shape, pair), strict=True))
     for name, shape in wanted.items():
-        if np.shape(arrays[name]) != shape:
+        if found[name] != shape:
             raise ArtifactError(
-                f"{path} is damaged: {name} has the shape {np.shape(arrays[name])}, but {k} "
+                f"{path} is damaged: {name} has the shape {found[name]}, but {k} "
                 f"segment names and the plan ask for {shape}"
             )
-    return model
 
 
 def _check_scoring(model: SegmentModel) -> None:
     """Try what scores customers; raises as the reading of a damaged model does."""
     if not np.isfinite(model.centres).all():
         raise ValueError("centres holds values that are not finite")
+    reduction = model.reduction
+    if reduction is not None and not (
+        np.isfinite(reduction.mean).all() and np.isfinite(reduction.components).all()
+    ):
+        raise ValueError("the components hold values that are not finite")
     if model.naming is not None and model.cut_points is not None:
         columns = {name: np.zeros(1) for name in SCORED}
         model.naming.name_of(*scores_of(columns, model.cut_points))
@@ -329,18 +377,21 @@ def describe_model(path: Path | str) -> dict[str, Any]:
     Returns
     -------
     dict
-        kind, identity, features (with unit, role, definition and the range at fit), segments
+        kind, identity, features (with unit, role, definition and the range at fit), pca (the
+        components with their shares of the variance and loadings, or None), segments
         (id, name, centre in the units of the features), definitions, scheme, cut_points.
     """
     model = read_model(Path(path))
     steps = {step.feature: step.to_dict() for step in model.plan}
-    centres = restore_block(model.centres, model.plan)
+    centres = model.centres_in_units()
+    reduction = model.reduction
     return {
         "kind": model.kind,
         **model.identity,
         "features": [
             {**asdict(feature), "prepare": steps.get(feature.name)} for feature in model.features
         ],
+        "pca": None if reduction is None else reduction.describe(prepared_names(model.plan)),
         "segments": [
             {
                 "segment_id": segment_id,

@@ -21,10 +21,11 @@ from daskseg.engine.blocks import Blocks, Rows
 from daskseg.features.schemes import Scheme
 from daskseg.features.scores import SCORED
 from daskseg.kernels import grid
-from daskseg.kernels.prepare import FeaturePlan, prepare_block
+from daskseg.kernels.prepare import FeaturePlan
 from daskseg.kernels.top_two import top_two
 from daskseg.metrics.quantiles import group_order_statistics, order_statistics
 from daskseg.segments.model import SegmentModel, scores_of
+from daskseg.segments.reduction import Reduction, comparable
 
 OUTLIER_QUANTILE = 0.995
 _INT64_SAFE = 2.0**62
@@ -39,16 +40,18 @@ class Clustering:
     active : tuple of int
         Columns of the feature table that are prepared.
     plan : tuple of FeaturePlan
-    centres : ndarray of shape (n_clusters, n_prepared), float64
+    centres : ndarray of shape (n_clusters, n_prepared or n_components), float64
+    reduction : Reduction or None
     """
 
     active: tuple[int, ...]
     plan: tuple[FeaturePlan, ...]
     centres: NDArray[np.float64]
+    reduction: Reduction | None = None
 
     def prepare(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """Prepare the active columns of a block."""
-        return prepare_block(values[:, list(self.active)], self.plan)
+        """Prepare the active columns of a block, and project them where that was fitted."""
+        return comparable(values[:, list(self.active)], self.plan, self.reduction)
 
     def labels(self, values: NDArray[Any]) -> NDArray[np.int32]:
         """Return the cluster of each row."""

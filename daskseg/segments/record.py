@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from daskseg.formats import count, money, percent, significant
+from daskseg.kernels.prepare import prepared_names
 from daskseg.segments.model import Feature, SegmentModel
 from daskseg.segments.names import SegmentName, effect_words
 from daskseg.segments.profile import Profile, agreement_ari, median_scores
@@ -350,6 +351,10 @@ class _Teller:
             })  # fmt: skip
         return steps
 
+    def pca(self) -> dict[str, Any] | None:
+        reduction = self.model.reduction
+        return None if reduction is None else reduction.describe(prepared_names(self.model.plan))
+
 
 def build_record(found: Findings) -> dict[str, Any]:
     """Build the record that report.json holds and that report.html draws.
@@ -378,6 +383,7 @@ def build_record(found: Findings) -> dict[str, Any]:
         "choice": dict(found.choice),
         "scheme": teller.scheme(),
         "prepare": teller.prepare(),
+        "pca": teller.pca(),
         "notices": list(found.notices),
         "run": dict(found.run),
     }
