@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 QUICK := not slow and not memory
+BENCH := --set blobs,audience --rows 5e6 --repeats 3 --timeout 200 --budget 840
 
-.PHONY: demo test lint types bench docs-check test-limits test-latest clean
+.PHONY: demo test lint types bench bench-engines bench-quality bench-scale docs-check test-limits test-latest clean
 
 demo: .venv/run.stamp  ## segment the real ledger in examples/data, write out/retail/report.html
 	$(BIN)/daskseg rfm examples/data/online_retail.parquet --out out/retail
@@ -17,8 +18,16 @@ lint: .venv/lint.stamp  ## style
 types: .venv/lint.stamp  ## types of the package
 	$(BIN)/mypy
 
-bench: .venv/run.stamp  ## k-means beside its peers, in fresh processes (BENCH_ARGS adds options)
-	$(BIN)/python -m benchmarks.compare.kmeans $(BENCH_ARGS)
+bench: .venv/run.stamp  ## the README's tables: k-means beside its peers, in 15 minutes (BENCH_ARGS adds options)
+	$(BIN)/python -m benchmarks.compare.kmeans $(BENCH) $(BENCH_ARGS)
+
+bench-engines: .venv/bench.stamp  ## install the other engines that `make bench` can compare
+
+bench-quality: .venv/run.stamp  ## cost and passes of default fits on every set, 20 seeds (QUALITY_ARGS adds options)
+	$(BIN)/python -m benchmarks.quality $(QUALITY_ARGS)
+
+bench-scale: .venv/run.stamp  ## more rows than memory, more rows, more workers: an hour, 24 GB of disk (SCALE_ARGS adds options)
+	$(BIN)/python -m benchmarks.scale.run $(SCALE_ARGS)
 
 docs-check: .venv/test.stamp  ## every public name is documented; what README and docstrings show is run
 	$(BIN)/python -m pytest tests/contract/test_readme.py tests/contract/test_public_names.py daskseg
@@ -32,6 +41,7 @@ test-latest: .venv-latest/bin/python  ## the test suite on the newest versions o
 
 clean:  ## all that make made
 	rm -rf .venv .venv-latest out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find daskseg -name "*.nb[ci]" -delete
 
 # ── environments ─────────────────────────────────────────────────────────────
 # The pip of older Pythons does not know --group, so it is renewed first.
@@ -46,6 +56,6 @@ clean:  ## all that make made
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
-.venv/test.stamp .venv/lint.stamp: .venv/%.stamp: .venv/run.stamp
+.venv/bench.stamp .venv/lint.stamp .venv/test.stamp: .venv/%.stamp: .venv/run.stamp
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group $*
 	@touch $@

@@ -286,6 +286,14 @@ def measure_extent(blocks: Blocks, what: str = "X", *, allow_missing: bool = Fal
         are negative, not finite or all zero.
     """
     seen: Extent = passes.reduce(blocks, _extent_of, merge_extents, name="extent")
+    check_extent(seen, blocks, what, allow_missing=allow_missing)
+    return seen
+
+
+def check_extent(
+    seen: Extent, blocks: Blocks, what: str = "X", *, allow_missing: bool = False
+) -> None:
+    """Refuse rows that cannot be clustered; as `measure_extent`, for ranges that are known."""
     if seen.n_rows == 0:
         raise InputError(f"Found array with 0 sample(s): {what} has no rows.")
     bad = seen.n_infinite + (0 if allow_missing else seen.n_missing)
@@ -306,7 +314,6 @@ def measure_extent(blocks: Blocks, what: str = "X", *, allow_missing: bool = Fal
             "overflow. Scale the column."
         )
     _check_weights(seen)
-    return seen
 
 
 def _check_weights(seen: Extent) -> None:

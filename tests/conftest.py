@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,23 @@ from typing import Any
 import dask
 import hypothesis
 import pytest
+
+
+def _kernel_cache() -> str:
+    """Name a folder for compiled kernels after all their sources.
+
+    Numba's own cache looks at the file of the outermost function only, so that an edit to a
+    kernel that others call would not be seen.
+    """
+    digest = hashlib.sha256()
+    for path in sorted((Path(__file__).resolve().parents[1] / "daskseg").rglob("*.py")):
+        source = path.read_bytes()
+        if b"@compiled" in source:
+            digest.update(source)
+    return str(Path(tempfile.gettempdir()) / f"daskseg-kernels-{digest.hexdigest()[:16]}")
+
+
+os.environ.setdefault("NUMBA_CACHE_DIR", _kernel_cache())
 
 # "fast" repeats the same examples on every run; "nightly" looks for new ones.
 hypothesis.settings.register_profile(

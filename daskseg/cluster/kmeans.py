@@ -1,73 +1,52 @@
-"""k-means of any number of rows: a fit on a weighted sample, then exact steps on all rows.
+"""k-means of any number of rows: a search on a weighted sample, then exact steps on all rows.
 
 Covers: the estimator `KMeans`. Does not cover: choosing the number of clusters (see
-`model_selection`), or the pieces (`cluster.survey`, `cluster.seeding`, `cluster.lloyd`).
+`model_selection`), or the pieces (`cluster.starts`, `cluster.lloyd`, `cluster.exact`).
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    ClusterMixin,
-    TransformerMixin,
-)
-from sklearn.utils.validation import check_is_fitted, validate_data
 
-from daskseg.cluster.lloyd import Outcome, iterate, pass_source
+from daskseg.cluster.centres import CentreModel, squared_error
+from daskseg.cluster.exact import RowsSource
+from daskseg.cluster.lloyd import Outcome, iterate
 from daskseg.cluster.parameters import check_count, check_landed, check_number, seed_of
-from daskseg.cluster.seeding import fit_sample, polish
-from daskseg.cluster.survey import Survey, draw_sample, survey
+from daskseg.cluster.sphere import to_unit
+from daskseg.cluster.starts import Plan, Start, choose_start, given_centres
+from daskseg.cluster.view import View
 from daskseg.engine import passes, progress
-from daskseg.engine.blocks import Blocks, Rows
-from daskseg.errors import InputError, SchemaMismatchError, UsageError, warn
-from daskseg.inputs import as_blocks, as_frame, is_lazy, map_rows, measure_extent
-from daskseg.kernels import assign, grid
-from daskseg.kernels.assign import Exponents, exponents_of
-from daskseg.kernels.grid import GridSum
-from daskseg.kernels.sample import SAMPLE_ROWS, Sample
+from daskseg.engine.blocks import Blocks
+from daskseg.errors import InputError, UsageError, warn
+from daskseg.inputs import as_blocks, is_lazy
+from daskseg.metrics.moments import column_means
 
-Floats = NDArray[np.float64]
-INITS = ("coreset", "k-means++", "random")
+INITS = ("coreset", "k-means||", "k-means++", "random")
 ALGORITHMS = ("exact", "lloyd", "coreset")
-# Arbitrary: enough sampled rows per cluster to place each centre well.
-_SAMPLE_ROWS_PER_CLUSTER = 200
+METRICS = ("euclidean", "cosine")
 
 
-def sample_rows_for(n_clusters: int) -> int:
-    """Return how many rows to draw for a fit of so many clusters."""
-    return max(SAMPLE_ROWS, _SAMPLE_ROWS_PER_CLUSTER * n_clusters)
-
-
-class KMeans(
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    ClusterMixin,
-    BaseEstimator,
-):
+class KMeans(CentreModel):
     """Partition rows into clusters around means, with exact sums on any number of rows.
 
-    Centres are first fitted on a weighted sample in memory, then moved by Lloyd's iteration
+    Centres are first searched on a weighted sample in memory, then moved by Lloyd's iteration
     on all rows until no label changes. The same bits come out for any chunking, scheduler and
     number of workers.
 
     Parameters
     ----------
     n_clusters : int
-    init : {"coreset", "k-means++", "random"} or array of shape (n_clusters, n_features)
-        "coreset" fits a weighted sample of 20,000 rows (or 200 per cluster) from `n_init`
-        starts, each improved by swapping centres out of local optima. "k-means++" and
-        "random" only choose rows of that sample, and leave the rest to steps over all rows.
-        With an array no sample is drawn.
+    init : {"coreset", "k-means||", "k-means++", "random"} or array (n_clusters, n_features)
+        "coreset" searches a weighted sample of 100,000 rows (or 400 per cluster) for the best
+        centres. "k-means||" draws ``oversampling * n_clusters`` candidates in each of
+        `init_rounds` passes and searches those. "k-means++" and "random" only choose rows of
+        the sample, and leave the rest to steps over all rows. With an array no sample is drawn.
     n_init : "auto" or int
-        Starts on the sample; the one of least squared error there wins. "auto" is one for
-        "k-means++", else four, and up to twelve on few rows.
+        Starts of the search, or draws of "k-means++" and "random"; the best one wins. "auto"
+        takes as many as the search needs, and one draw.
     max_iter : int
         Steps over all rows.
     tol : float
@@ -75,12 +54,20 @@ class KMeans(
         the squared movements of the centres sum to at most `tol` times the mean variance of
         the features.
     algorithm : {"exact", "lloyd", "coreset"}
-        "exact" and "lloyd" take steps over all rows; "coreset" keeps the centres of the
-        sample, and only measures their squared error on all rows.
+        "exact" and "lloyd" end at the same bits. "exact" keeps the rows near a border between
+        clusters in memory after a pass, and takes further steps on them alone as long as no
+        other row can change its label; "lloyd" makes every step a pass. "coreset" keeps the
+        centres of the sample, and only measures their squared error on all rows.
     oversampling, init_rounds : float, int
-        For ``init="k-means||"``, which has not landed.
-    metric : {"euclidean"}
-    missing : {"error"}
+        Of ``init="k-means||"``.
+    metric : {"euclidean", "cosine"}
+        "cosine" divides every row by its length and keeps the centres at length one
+        (spherical k-means). A row of zeros has no direction, and is in any cluster.
+    missing : {"error", "mean", "partial"}
+        "mean" fills missing values with the mean of their column, here and when predicting.
+        "partial" takes distances and means over the values that are there; it starts from
+        filled rows, and is several times slower. A row without any value is in the first
+        cluster and moves no centre.
     max_passes : int or None
         Bound of full reads of the data.
     random_state : None, int, RandomState or Generator
@@ -94,14 +81,17 @@ class KMeans(
         have fewer distinct rows than `n_clusters`.
     labels_ : ndarray or lazy dask Array of shape (n_rows,), int32
     inertia_ : float
-        Weighted squared error of exactly `cluster_centers_` on all rows.
+        Weighted squared error of exactly `cluster_centers_` on all rows; with
+        ``metric="cosine"`` twice the sum of one minus the cosine.
     n_iter_ : int
         Steps over all rows.
     n_passes_ : float
-        Full reads of the data.
+        Full reads of the data; parts of one count by their share of the blocks.
     stopped_by_ : {"fixpoint", "tol", "max_iter", "max_passes", "coreset"}
     history_ : list of dict
         Per step: its number, the squared error it began with, and the squared movement.
+    fill_values_ : ndarray of shape (n_features,)
+        Means of the columns, with ``missing="mean"`` or "partial".
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only where the input has names.
@@ -112,8 +102,10 @@ class KMeans(
 
     Notes
     -----
-    Passes: ranges, moments, sample, one per step, and one for the labels. Memory: a block per
-    thread, and the sample.
+    Passes: one for ranges and sample, usually one to three for the steps (see `n_passes_`),
+    one for the labels where the rows are in memory, and two more for the means of the columns
+    where values may be missing. Memory: a few blocks per thread; in this process the sample,
+    and after a pass at most 512 MiB of rows near a border.
 
     Examples
     --------
@@ -179,118 +171,82 @@ class KMeans(
             clusters.
         """
         self._check_parameters()
-        rows = self._take_names(X)
+        rows = self._take_features(X)
         with progress.recording("fit") as log:
             blocks = passes.measure(as_blocks(rows, sample_weight=sample_weight))
             self._check_shape(blocks)
             self._check_budget(log)
-            extent = measure_extent(blocks)
-            given = None if isinstance(self.init, str) else self._given_centres(blocks)
-            found = survey(blocks, extent) if given is None or self.tol > 0 else None
-            start = self._start(blocks, found, given)
-            outcome = self._finish_centres(blocks, exponents_of(extent, start), start, found, log)
-            self._measure(blocks, outcome, extent, rows)
+            if self.missing != "error":
+                self.fill_values_ = column_means(blocks)
+            elif hasattr(self, "fill_values_"):
+                del self.fill_values_
+            view = self._view()
+            seen = view.of(blocks)
+            start = choose_start(view.without_gaps(seen), self._plan(seen))
+            self._finish(seen, start, log, keep_labels=not is_lazy(rows))
+        if is_lazy(rows):
+            self.labels_ = self._map(replace(blocks, weights=None), View.labels, None, np.int32)
+        return self
+
+    def fit_from(self, blocks: Blocks, start: Start) -> Self:
+        """Compute the clusters of blocks from a known start, such as that of a sweep.
+
+        Parameters
+        ----------
+        blocks : Blocks
+            Measured, and found to be clean by whoever made the start.
+        start : Start
+            Its centres are taken instead of those that `init` would give.
+
+        Returns
+        -------
+        self
+
+        Notes
+        -----
+        Saves the pass for ranges and sample.
+        """
+        self._check_parameters()
+        self._take_features(blocks)
+        with progress.recording("fit") as log:
+            self._finish(blocks, start, log, keep_labels=False)
+        self.labels_ = self._map(replace(blocks, weights=None), View.labels, None, np.int32)
+        return self
+
+    def _finish(
+        self, blocks: Blocks, start: Start, log: progress.PassLog, *, keep_labels: bool
+    ) -> None:
+        source = self._source(blocks, start, log)
+        outcome = self._iterate(source, start)
+        self._measure(source, outcome, keep_labels=keep_labels)
         self.n_passes_ = log.passes
         if len(self.cluster_centers_) < self.n_clusters:
             warn(
                 f"n_clusters={self.n_clusters}, but {len(self.cluster_centers_)} clusters were "
                 "made: the rows have no more distinct points."
             )
-        return self
-
-    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
-        """Compute the clusters and return the label of each row; lazy for lazy input."""
-        return self.fit(X, sample_weight=sample_weight).labels_
-
-    def predict(self, X: Any) -> Any:
-        """Find the nearest centre of each row.
-
-        Returns
-        -------
-        ndarray or lazy dask Array of shape (n_rows,), int32
-            The smallest index wins a tie.
-        """
-        return self._map(X, _labels, None, np.int32)
-
-    def transform(self, X: Any) -> Any:
-        """Compute the Euclidean distance of each row to each centre.
-
-        Returns
-        -------
-        ndarray or lazy dask Array of shape (n_rows, n_clusters)
-            float32 for a model of float32 rows, else float64.
-        """
-        check_is_fitted(self)
-        dtype = self.cluster_centers_.dtype
-        return self._map(X, _distances, len(self.cluster_centers_), dtype)
-
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return the negative squared error of the centres on rows. Two passes."""
-        check_is_fitted(self)
-        blocks = passes.measure(as_blocks(self._same_columns(X), sample_weight=sample_weight))
-        exponents = exponents_of(measure_extent(blocks), self._wide_centres())
-        return -_squared_error(blocks, self._wide_centres(), exponents, keep_labels=False)[0]
-
-    @property
-    def _n_features_out(self) -> int:
-        return len(self.cluster_centers_)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
 
     def _check_parameters(self) -> None:
         check_count("n_clusters", self.n_clusters)
         check_count("max_iter", self.max_iter)
+        check_count("init_rounds", self.init_rounds)
         if self.max_passes is not None:
             check_count("max_passes", self.max_passes)
         if self.n_init != "auto":
             check_count("n_init", self.n_init)
         check_number("tol", self.tol, np.inf)
+        check_number("oversampling", self.oversampling, np.inf)
         if isinstance(self.init, str):
-            check_landed("init", self.init, INITS, later=("k-means||",))
+            check_landed("init", self.init, INITS)
         check_landed("algorithm", self.algorithm, ALGORITHMS)
-        check_landed("metric", self.metric, ("euclidean",), later=("cosine",))
-        check_landed("missing", self.missing, ("error",), later=("partial",))
-        check_landed("oversampling", self.oversampling, (2.0,), later=None)
-        check_landed("init_rounds", self.init_rounds, (5,), later=None)
+        check_landed("metric", self.metric, METRICS)
+        check_landed("missing", self.missing, ("error", "mean", "partial"))
+        if self.missing == "partial" and self.metric == "cosine":
+            raise UsageError(
+                "missing='partial' goes with metric='euclidean': a row with gaps has no length. "
+                "Take missing='mean'."
+            )
         check_landed("checkpoint", self.checkpoint, (None,), later=None)
-
-    def _take_names(self, X: Any) -> Any:
-        """Record the features of `X`; arrays and frames in memory become a checked array."""
-        if not is_lazy(X) and not isinstance(X, Blocks):
-            return validate_data(
-                self,
-                as_frame(X),
-                dtype=[np.float64, np.float32],
-                ensure_all_finite=False,
-            )
-        blocks = as_blocks(X)
-        self.n_features_in_ = blocks.n_features
-        if blocks.columns is not None:
-            self.feature_names_in_ = np.array(blocks.columns, dtype=object)
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
-        return X
-
-    def _same_columns(self, X: Any) -> Any:
-        """Check that `X` has the features of the fit."""
-        if not is_lazy(X) and not isinstance(X, Blocks):
-            return validate_data(
-                self,
-                as_frame(X),
-                reset=False,
-                dtype=[np.float64, np.float32],
-                ensure_all_finite=False,
-            )
-        columns, names = as_blocks(X).columns, getattr(self, "feature_names_in_", None)
-        if columns is not None and names is not None and list(columns) != list(names):
-            raise SchemaMismatchError(
-                f"the columns are {list(columns)}, but the model was fitted on {list(names)}, in "
-                "this order."
-            )
-        return X
 
     def _check_shape(self, blocks: Blocks) -> None:
         if blocks.n_features == 0:
@@ -304,128 +260,66 @@ class KMeans(
     def _check_budget(self, log: progress.PassLog) -> None:
         if self.max_passes is None:
             return
-        draws = isinstance(self.init, str) or self.algorithm == "coreset"
-        needed = int(log.passes) + 2 + (2 if draws else int(self.tol > 0))
+        needed = int(log.passes) + 2
+        needed += 2 if self.missing != "error" else 0
+        needed += int(self.init_rounds) + 1 if self._is_parallel() else 0
         if self.max_passes < needed:
             raise UsageError(
                 f"max_passes={self.max_passes}, but this fit reads the data at least {needed} "
                 "times, without a single step over all rows."
             )
 
-    def _given_centres(self, blocks: Blocks) -> Floats:
-        try:
-            centres = np.array(self.init, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise UsageError(f"init is neither a known name nor an array: {error}") from error
-        wanted = (self.n_clusters, blocks.n_features)
-        if centres.shape != wanted:
-            raise UsageError(
-                f"init has the shape {centres.shape}, but n_clusters and the features of X make "
-                f"{wanted}."
-            )
-        if not np.isfinite(centres).all():
-            raise UsageError("init holds NaN or infinity; every centre must be finite.")
-        return centres
+    def _is_parallel(self) -> bool:
+        return isinstance(self.init, str) and self.init == "k-means||"
 
-    def _start(self, blocks: Blocks, found: Survey | None, given: Floats | None) -> Floats:
-        """Choose the centres with which the steps over all rows begin."""
-        if given is not None and self.algorithm != "coreset":
-            return given
-        found = survey(blocks) if found is None else found
-        seed = seed_of(self.random_state)
-        sample = draw_sample(blocks, found, seed, sample_rows_for(self.n_clusters))
-        if given is not None:
-            return polish(sample, given, int(self.n_clusters))
-        return self._fit_sample(sample, found, seed, local=blocks.in_memory)
+    def _plan(self, blocks: Blocks) -> Plan:
+        k = int(self.n_clusters)
+        return Plan(
+            n_clusters=k,
+            init=self.init
+            if isinstance(self.init, str)
+            else given_centres(self.init, k, blocks.n_features),
+            n_init=None if self.n_init == "auto" else int(self.n_init),
+            oversampling=float(self.oversampling),
+            init_rounds=int(self.init_rounds),
+            refine=self.algorithm == "coreset",
+            project=to_unit if self.metric == "cosine" else None,
+            seed=seed_of(self.random_state),
+        )
 
-    def _fit_sample(self, sample: Sample, found: Survey, seed: int, *, local: bool) -> Floats:
-        n_init = None if self.n_init == "auto" else int(self.n_init)
-        if n_init is None and self.init == "k-means++":
-            n_init = 1
-        return fit_sample(
-            sample,
-            [int(self.n_clusters)],
-            found.mean_variance,
-            seed,
-            n_init=n_init,
-            method="random" if self.init == "random" else "k-means++",
-            refine=self.init == "coreset" or self.algorithm == "coreset",
-            local=local,
-        )[0]
-
-    def _finish_centres(
-        self,
-        blocks: Blocks,
-        exponents: Exponents,
-        start: Floats,
-        found: Survey | None,
-        log: progress.PassLog,
-    ) -> Outcome:
-        """Take the steps over all rows; one pass is kept back for the labels."""
-        if self.algorithm == "coreset":
-            return Outcome(start, stopped_by="coreset")
+    def _source(self, blocks: Blocks, start: Start, log: progress.PassLog) -> RowsSource:
+        """Make the source of steps; one pass is kept back for the squared error."""
 
         def passes_left() -> float:
             return np.inf if self.max_passes is None else self.max_passes - log.passes - 1
 
-        tol = self.tol * found.mean_variance if found is not None else 0.0
-        source = pass_source(blocks, exponents, passes_left)
-        return iterate(source, start, max_iter=int(self.max_iter), tol=tol)
+        return RowsSource(
+            blocks,
+            start.extent,
+            passes_left,
+            None if self.algorithm == "lloyd" else start.margins,
+            project=to_unit if self.metric == "cosine" else None,
+            gaps=self.missing == "partial",
+        )
 
-    def _measure(self, blocks: Blocks, outcome: Outcome, extent: Any, rows: Any) -> None:
+    def _iterate(self, source: RowsSource, start: Start) -> Outcome:
+        if self.algorithm == "coreset":
+            return Outcome(start.centres, stopped_by="coreset")
+        return iterate(source, start.centres, max_iter=int(self.max_iter), tol=float(self.tol))
+
+    def _measure(self, source: RowsSource, outcome: Outcome, *, keep_labels: bool) -> None:
         """Set the attributes; squared error and labels belong to the centres as returned."""
-        self.cluster_centers_ = outcome.centres.astype(blocks.dtype)
+        self.cluster_centers_ = outcome.centres.astype(source.blocks.dtype)
         self.n_iter_ = outcome.n_iter
         self.stopped_by_ = outcome.stopped_by
         self.history_ = outcome.history
         centres = self._wide_centres()
-        if is_lazy(rows):
-            self.labels_ = self._map(replace(blocks, weights=None), _labels, None, np.int32)
-            if outcome.sse is not None and np.array_equal(centres, outcome.centres):
-                self.inertia_ = outcome.sse
-                return
-        exponents = exponents_of(extent, centres)
-        self.inertia_, labels = _squared_error(
-            blocks, centres, exponents, keep_labels=not is_lazy(rows)
-        )
-        if not is_lazy(rows):
-            self.labels_ = np.concatenate(labels)
-
-    def _wide_centres(self) -> Floats:
-        return np.asarray(self.cluster_centers_, dtype=np.float64)
-
-    def _map(self, X: Any, func: Any, width: int | None, dtype: Any) -> Any:
-        check_is_fitted(self, "cluster_centers_")
-        return map_rows(
-            self._same_columns(X),
-            partial(func, centres=self._wide_centres()),
-            n_features_in=self.n_features_in_,
-            n_features_out=width,
-            dtype=dtype,
-        )
-
-
-def _labels(values: NDArray[Any], centres: Floats) -> NDArray[np.int32]:
-    return assign.nearest(values, centres)[0]
-
-
-def _distances(values: NDArray[Any], centres: Floats) -> Floats:
-    return np.sqrt(assign.sq_distances(values, centres)).T
-
-
-def _label_rows(
-    rows: Rows, centres: Floats, exponents: Exponents, keep_labels: bool
-) -> tuple[NDArray[np.int32] | None, GridSum]:
-    labels, sse = assign.label_block(rows.values, rows.weights, centres, exponents)
-    return labels if keep_labels else None, sse
-
-
-def _squared_error(
-    blocks: Blocks, centres: Floats, exponents: Exponents, *, keep_labels: bool
-) -> tuple[float, list[Any]]:
-    """Sum the squared error exactly, and return the labels of each block if wanted."""
-    records = passes.emit(blocks, _label_rows, centres, exponents, keep_labels, name="labels")
-    total = records[0][1]
-    for _, sse in records[1:]:
-        total = grid.add(total, sse)
-    return float(grid.to_floats(total, exponents.sse)[0]), [labels for labels, _ in records]
+        sse = source.sse_of(centres)
+        if sse is None or keep_labels:
+            direct, labels = squared_error(
+                source.blocks, self._view(), centres, source.extent, keep_labels=keep_labels
+            )
+            sse = direct if sse is None else sse
+            if keep_labels:
+                self.labels_ = np.concatenate(labels)
+        self.inertia_ = sse

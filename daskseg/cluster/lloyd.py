@@ -1,46 +1,40 @@
 """Lloyd's iteration to the fixpoint of the labels, over any source of exact sums.
 
 Covers: the next centres, repair of empty clusters, and when to stop. The same loop serves a
-sample in memory and all rows in passes. Does not cover: where the rows are.
+sample in memory and all rows in passes. Does not cover: where the rows are (see
+`cluster.exact`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from daskseg.engine import passes
-from daskseg.engine.blocks import Blocks, Rows
-from daskseg.kernels import assign
-from daskseg.kernels.assign import Exponents, Farthest, Stack, StepPart
-from daskseg.kernels.sample import Sample
+from daskseg.kernels.labels import Farthest
 
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Source:
-    """Rows, as the loop sees them.
+class Source(Protocol):
+    """Rows, as the loop sees them; what a step finds is the source's own affair."""
 
-    Attributes
-    ----------
-    step : callable
-        ``step(centres) -> StepPart`` over all rows.
-    farthest : callable
-        ``farthest(centres, n) -> Farthest`` over all rows.
-    exponents : Exponents
-    passes_left : callable
-        How many more calls of either may be made.
-    """
+    def step(self, centres: Floats) -> Any:
+        """Sum all rows by their nearest centre; None if no pass is left."""
 
-    step: Callable[[Floats], StepPart]
-    farthest: Callable[[Floats, int], Farthest]
-    exponents: Exponents
-    passes_left: Callable[[], float]
+    def means(self, part: Any) -> tuple[Floats, NDArray[np.bool_]]:
+        """Return the next centres, and which have no rows."""
+
+    def sse(self, part: Any, centres: Floats) -> float:
+        """Return the squared error of the centres of a step."""
+
+    def mean_variance(self, part: Any) -> float:
+        """Return the mean variance of the features over all rows."""
+
+    def farthest(self, centres: Floats, n_wanted: int) -> Farthest | None:
+        """Return the rows farthest from their centres; None if no pass is left."""
 
 
 @dataclass
@@ -52,8 +46,6 @@ class Outcome:
     centres : ndarray of shape (n_clusters, n_features), float64
     n_iter : int
     stopped_by : {"fixpoint", "tol", "max_iter", "max_passes"}
-    sse : float or None
-        Squared error of `centres`, where the last step measured it.
     history : list of dict
         Per step: its number, the squared error of the centres it began with, and the sum of
         squared movements of the centres.
@@ -62,48 +54,7 @@ class Outcome:
     centres: Floats
     n_iter: int = 0
     stopped_by: str = "max_iter"
-    sse: float | None = None
     history: list[dict[str, float]] = field(default_factory=list)
-
-
-def step_block(rows: Rows, centres: Stack, exponents: Exponents) -> StepPart:
-    """Take one Lloyd step on a block."""
-    return assign.lloyd_step(rows.values, rows.weights, centres, exponents)
-
-
-def farthest_block(rows: Rows, centres: Floats, n_wanted: int) -> Farthest:
-    """Find the rows of a block farthest from their centres."""
-    return assign.farthest_rows(rows.values, rows.weights, rows.first_row, centres, n_wanted)
-
-
-def pass_source(blocks: Blocks, exponents: Exponents, passes_left: Callable[[], float]) -> Source:
-    """Make every step a pass over the blocks."""
-
-    def step(centres: Floats) -> StepPart:
-        part: StepPart = passes.reduce(
-            blocks, step_block, assign.merge_steps, assign.stack([centres]), exponents, name="step"
-        )
-        return part
-
-    def farthest(centres: Floats, n_wanted: int) -> Farthest:
-        merge = partial(assign.merge_farthest, n_wanted=n_wanted)
-        found: Farthest = passes.reduce(
-            blocks, farthest_block, merge, centres, n_wanted, name="farthest"
-        )
-        return found
-
-    return Source(step, farthest, exponents, passes_left)
-
-
-def sample_source(sample: Sample, exponents: Exponents) -> Source:
-    """Take the steps on a sample in memory."""
-    rows = Rows(sample.values, 0, sample.weights)
-    return Source(
-        lambda centres: step_block(rows, assign.stack([centres]), exponents),
-        lambda centres, n_wanted: farthest_block(rows, centres, n_wanted),
-        exponents,
-        lambda: np.inf,
-    )
 
 
 def sum_floats(values: NDArray[np.floating]) -> float:
@@ -120,8 +71,8 @@ def iterate(source: Source, centres: Floats, *, max_iter: int, tol: float) -> Ou
     centres : ndarray of shape (n_clusters, n_features), float64
     max_iter : int
     tol : float
-        Stop when the squared movements of all centres sum to at most this; 0 asks for the
-        fixpoint.
+        Stop when the squared movements of all centres sum to at most this share of the mean
+        variance of the features; 0 asks for the fixpoint.
 
     Returns
     -------
@@ -135,28 +86,32 @@ def iterate(source: Source, centres: Floats, *, max_iter: int, tol: float) -> Ou
     centres that keep their bits keep their labels.
     """
     outcome = Outcome(centres)
+    least_move = None if tol > 0 else 0.0
     for n_iter in range(1, max_iter + 1):
-        if source.passes_left() < 1:
+        part = source.step(outcome.centres)
+        if part is None:
             outcome.stopped_by = "max_passes"
             break
-        part = source.step(outcome.centres)
-        sse = assign.total_sse(part, source.exponents)
-        fresh, is_empty = assign.means_of(part, source.exponents)
+        if least_move is None:
+            least_move = tol * source.mean_variance(part)
+        fresh, is_empty = source.means(part)
         empty = np.flatnonzero(is_empty)
         if len(empty):
-            if source.passes_left() < 1:
+            far = source.farthest(outcome.centres, len(empty))
+            if far is None:
                 outcome.stopped_by = "max_passes"
                 break
-            fresh = _repair(fresh, empty, source.farthest(outcome.centres, len(empty)))
+            fresh = _repair(fresh, empty, far)
         kept = fresh.shape == outcome.centres.shape
         moved = sum_floats((fresh - outcome.centres) ** 2) if kept else np.inf
+        sse = source.sse(part, outcome.centres)
         outcome.history.append({"step": n_iter, "inertia": sse, "moved": moved})
         outcome.n_iter = n_iter
         if kept and np.array_equal(fresh, outcome.centres):
-            outcome.sse, outcome.stopped_by = sse, "fixpoint"
+            outcome.stopped_by = "fixpoint"
             break
         outcome.centres = fresh
-        if tol > 0 and not len(empty) and moved <= tol:
+        if tol > 0 and not len(empty) and moved <= least_move:
             outcome.stopped_by = "tol"
             break
     return outcome

@@ -1,46 +1,49 @@
-"""Nearest centres of the rows of one block, for several centre sets at once, and their sums.
+"""Lloyd steps on one block: labels, and exact sums of the rows of every label.
 
-Covers: squared distances, labels, and the mergeable part of a Lloyd step with exact sums.
-Does not cover: deciding the next centres (see `cluster.kmeans`).
+Covers: the mergeable part of a step for several sets of centres at once, rows near a border
+kept aside with their margins, what changes when the centres move, and labels alone. Does not
+cover: how a label is found (see `kernels.tiles`) or the next centres (see `kernels.steps`).
 
-A label is defined in float64: squared differences added in the order of the features; the
-smallest centre index wins a tie. No fastmath and no BLAS, so that it depends on the row and
-the centres alone. Scratch memory: about 3 MiB for the distances of a piece of a block.
+Sums are taken about the middle of each feature's range, as integers on a power-of-two grid
+of 50 bits: exact in any order, so that steps do not depend on blocks or workers. A block may
+hold 2**31 rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from daskseg.kernels import grid
+from daskseg.kernels import grid, tiles
 from daskseg.kernels.compiling import compiled
-from daskseg.kernels.grid import GridSum
-from daskseg.kernels.moments import Extent
+from daskseg.kernels.moments import Extent, frame_of
+from daskseg.kernels.tiles import TILE_ROWS, Ready, Scratch, Stack
 
 Floats = NDArray[np.float64]
-# Arbitrary: this many distances stay in a second-level cache.
-_PIECE_DISTANCES = 2**16
-_MAX_PIECE_ROWS = 2**16
-# Arbitrary: the columns of so many rows stay in a first-level cache.
-_TILE_ROWS = 256
+# Of a value on the grid. 2**12 of them fit 63 bits before they are flushed.
+GRID_BITS = 50
+FLUSH_ROWS = 2**12
+_LOW_BITS = 32
+# Adding this to |v| <= 2**51 rounds v to an integer, which the lower bits then hold.
+_MAGIC = 1.5 * 2.0**52
+_MAGIC_BITS = np.uint64(np.float64(_MAGIC).view(np.uint64))
 
 
-class Stack(NamedTuple):
-    """Several sets of centres, one below the other.
+class StepGrid(NamedTuple):
+    """Where sums are taken about, and on which grids.
 
     Attributes
     ----------
-    centres : ndarray of shape (n_centres, n_features), float64, C-contiguous
-    starts : ndarray of shape (n_sets + 1,), int64
-        Set s holds the centres ``starts[s]:starts[s + 1]``.
+    middle : ndarray of shape (n_features,), float64
+    exponents : ndarray of shape (n_features + 2,), int64
+        A unit is ``2**(exponent - 50)``: of each weighted difference from the middle, of the
+        weight, and of the weighted squared distance from the middle.
     """
 
-    centres: Floats
-    starts: NDArray[np.int64]
+    middle: Floats
+    exponents: NDArray[np.int64]
 
 
 class StepPart(NamedTuple):
@@ -50,360 +53,442 @@ class StepPart(NamedTuple):
     ----------
     counts : ndarray of shape (n_centres,), int64
         Rows, whatever their weight.
-    weights : GridSum of shape (n_centres,)
-    sums : GridSum of shape (n_centres, n_features)
-        Weighted sums of the rows.
-    sse : GridSum of shape (n_centres,)
-        Weighted squared distances to the nearest centre.
+    units : ndarray of shape (n_centres, n_features + 2, 2), int64
+        Sums in the columns of `StepGrid.exponents`, as high and low: ``high * 2**32 + low``
+        units. The last column is zero where squares were not asked for.
     """
 
     counts: NDArray[np.int64]
-    weights: GridSum
-    sums: GridSum
-    sse: GridSum
+    units: NDArray[np.int64]
 
 
-class Exponents(NamedTuple):
-    """Exponents of the grids that hold weights, weighted values and weighted distances."""
+class Moving(NamedTuple):
+    """Centres, and how far each is thought to move.
 
-    weight: NDArray[np.int64]
-    values: NDArray[np.int64]
-    sse: NDArray[np.int64]
-
-
-def exponents_of(extent: Extent, centres: Floats | None = None) -> Exponents:
-    """Bound weighted values and squared distances, for centres inside the range of the rows.
-
-    Parameters
+    Attributes
     ----------
-    extent : Extent
-    centres : ndarray of shape (n_clusters, n_features), optional
-        Centres that may lie outside.
+    centres : ndarray of shape (n_centres, n_features), float64
+    radii : ndarray of shape (n_centres,), float64
+        Positive. Any are right; good ones are in proportion to the moves to come.
     """
-    low, high = extent.low, extent.high
-    if centres is not None:
-        low = np.minimum(low, centres.min(axis=0))
-        high = np.maximum(high, centres.max(axis=0))
-    weight = grid.range_exponents(np.zeros(1), np.array([extent.high_weight]))
-    reach = np.cumsum((high - low) ** 2)[-1:]
-    return Exponents(
-        weight,
-        np.maximum(grid.range_exponents(low, high) + weight, grid.MIN_EXPONENT),
-        # One more than needed, for the roundings of the sum.
-        np.maximum(grid.range_exponents(reach, reach) + weight + 1, grid.MIN_EXPONENT),
+
+    centres: Floats
+    radii: Floats
+
+
+class Near(NamedTuple):
+    """Rows whose labels may change when centres move.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n, n_features), of the dtype of the rows
+    weights : ndarray of shape (n,), float64, or None
+    labels : ndarray of shape (n,), int32
+        At the centres of reference.
+    margins : ndarray of shape (n,), float64, rising
+        The label holds while no centre has moved by so many of its radii.
+    """
+
+    values: NDArray[Any]
+    weights: Floats | None
+    labels: NDArray[np.int32]
+    margins: Floats
+
+
+def step_grid(extent: Extent) -> StepGrid:
+    """Choose the grids for rows of a known range."""
+    frame = frame_of(extent)
+    reach = np.ldexp(1.0, (frame.values - frame.weight).astype(np.int32))
+    whole = grid.range_exponents(np.zeros(1), np.cumsum(reach**2)[-1:])
+    tail = np.array([frame.weight, max(int(whole[0]) + frame.weight, grid.MIN_EXPONENT)])
+    return StepGrid(frame.middle, np.concatenate([frame.values, tail]))
+
+
+def scales_of(steps: StepGrid) -> Floats:
+    """Return the factors that bring values onto the grids."""
+    return np.asarray(np.ldexp(1.0, (GRID_BITS - steps.exponents).astype(np.int32)))
+
+
+@compiled(inline="always")
+def on_grid(value: float, scale: float) -> Any:  # pragma: no cover - compiled
+    """Round to a number of units, in raw bits that hold ``_MAGIC_BITS`` besides."""
+    return np.float64(value * scale + _MAGIC).view(np.uint64)
+
+
+@compiled()
+def _add_row(
+    row: NDArray[Any],
+    weight: float,
+    middle: Floats,
+    scales: Floats,
+    squares: bool,
+    total: NDArray[np.uint64],
+) -> None:  # pragma: no cover - compiled
+    n_features = len(middle)
+    for f in range(n_features):
+        total[f] += on_grid(weight * (np.float64(row[f]) - middle[f]), scales[f])
+    total[n_features] += on_grid(weight, scales[n_features])
+    square = 0.0
+    if squares:
+        for f in range(n_features):
+            difference = np.float64(row[f]) - middle[f]
+            square += difference * difference
+    total[n_features + 1] += on_grid(weight * square, scales[n_features + 1])
+
+
+@compiled()
+def flush(
+    bits: NDArray[np.uint64],
+    pending: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    units: NDArray[np.int64],
+) -> None:  # pragma: no cover - compiled
+    """Move raw bits into high and low, without the bias of each of the pending rows."""
+    for j in range(len(pending)):
+        if pending[j] == 0:
+            continue
+        bias = np.uint64(pending[j]) * _MAGIC_BITS
+        for f in range(bits.shape[1]):
+            value = np.int64(bits[j, f] - bias)
+            units[j, f, 0] += value >> _LOW_BITS
+            units[j, f, 1] += value & 0xFFFFFFFF
+            bits[j, f] = np.uint64(0)
+        counts[j] += pending[j]
+        pending[j] = 0
+
+
+@compiled()
+def _step(
+    values: NDArray[Any],
+    weights: Floats,
+    ready: Ready,
+    scratch: Scratch,
+    middle: Floats,
+    scales: Floats,
+    squares: bool,
+    counts: NDArray[np.int64],
+    units: NDArray[np.int64],
+) -> None:  # pragma: no cover - compiled
+    n_centres, n_columns = units.shape[:2]
+    bits = np.zeros((n_centres, n_columns), np.uint64)
+    pending = np.zeros(n_centres, np.int64)
+    labels = np.empty(TILE_ROWS, np.int32)
+    n_pending = 0
+    for first in range(0, len(values), TILE_ROWS):
+        n_rows = min(TILE_ROWS, len(values) - first)
+        tiles.load_tile(values, first, n_rows, ready, scratch)
+        for s in range(len(ready.starts) - 1):
+            tiles.label_tile(values, first, n_rows, ready, s, scratch, labels)
+            for i in range(n_rows):
+                weight = weights[first + i] if len(weights) else 1.0
+                j = ready.starts[s] + labels[i]
+                pending[j] += 1
+                _add_row(values[first + i], weight, middle, scales, squares, bits[j])
+        n_pending += n_rows
+        if n_pending > FLUSH_ROWS - TILE_ROWS:
+            flush(bits, pending, counts, units)
+            n_pending = 0
+    flush(bits, pending, counts, units)
+
+
+@compiled()
+def _step_near(
+    values: NDArray[Any],
+    weights: Floats,
+    ready: Ready,
+    scratch: Scratch,
+    middle: Floats,
+    scales: Floats,
+    squares: bool,
+    reach: float,
+    counts: NDArray[np.int64],
+    units: NDArray[np.int64],
+    near: NDArray[np.int64],
+) -> int:  # pragma: no cover - compiled
+    """As `_step` for one set; collects the rows of a margin up to `reach`. Returns how many."""
+    bits = np.zeros(units.shape[:2], np.uint64)
+    pending = np.zeros(len(units), np.int64)
+    own = np.empty(TILE_ROWS, np.int32)
+    upper = np.empty(TILE_ROWS, np.float32)
+    is_near = np.empty(TILE_ROWS, np.bool_)
+    n_near, n_pending = 0, 0
+    for first in range(0, len(values), TILE_ROWS):
+        n_rows = min(TILE_ROWS, len(values) - first)
+        tiles.load_tile(values, first, n_rows, ready, scratch)
+        tiles.label_tile(values, first, n_rows, ready, 0, scratch, own)
+        tiles.tile_near(n_rows, ready, scratch, reach, upper, is_near)
+        for i in range(n_rows):
+            weight = weights[first + i] if len(weights) else 1.0
+            pending[own[i]] += 1
+            _add_row(values[first + i], weight, middle, scales, squares, bits[own[i]])
+        for i in range(n_rows):
+            near[n_near] = first + i
+            n_near += is_near[i]
+        n_pending += n_rows
+        if n_pending > FLUSH_ROWS - TILE_ROWS:
+            flush(bits, pending, counts, units)
+            n_pending = 0
+    flush(bits, pending, counts, units)
+    return n_near
+
+
+@compiled()
+def _find_margins(
+    values: NDArray[Any],
+    ready: Ready,
+    scratch: Scratch,
+    labels: NDArray[np.int32],
+    margins: Floats,
+) -> None:  # pragma: no cover - compiled
+    upper = np.empty(TILE_ROWS, np.float32)
+    for first in range(0, len(values), TILE_ROWS):
+        n_rows = min(TILE_ROWS, len(values) - first)
+        tiles.load_tile(values, first, n_rows, ready, scratch)
+        tiles.label_tile(values, first, n_rows, ready, 0, scratch, labels[first:])
+        tiles.tile_margins(n_rows, ready, scratch, upper, margins[first:])
+
+
+@compiled()
+def _sum_moved(
+    values: NDArray[Any],
+    weights: Floats,
+    before: NDArray[np.int32],
+    ready: Ready,
+    scratch: Scratch,
+    middle: Floats,
+    scales: Floats,
+    counts: NDArray[np.int64],
+    units: NDArray[np.int64],
+) -> None:  # pragma: no cover - compiled
+    """Sum the rows whose label is not `before`: in the first half what comes, then what goes."""
+    n_centres = len(units) // 2
+    bits = np.zeros(units.shape[:2], np.uint64)
+    pending = np.zeros(len(units), np.int64)
+    own = np.empty(TILE_ROWS, np.int32)
+    n_pending = 0
+    for first in range(0, len(values), TILE_ROWS):
+        n_rows = min(TILE_ROWS, len(values) - first)
+        tiles.load_tile(values, first, n_rows, ready, scratch)
+        tiles.label_tile(values, first, n_rows, ready, 0, scratch, own)
+        for i in range(n_rows):
+            if own[i] == before[first + i]:
+                continue
+            weight = weights[first + i] if len(weights) else 1.0
+            row, came, left = values[first + i], own[i], n_centres + before[first + i]
+            pending[came] += 1
+            _add_row(row, weight, middle, scales, False, bits[came])
+            pending[left] += 1
+            _add_row(row, weight, middle, scales, False, bits[left])
+            n_pending += 1
+        if n_pending > FLUSH_ROWS - TILE_ROWS:
+            flush(bits, pending, counts, units)
+            n_pending = 0
+    flush(bits, pending, counts, units)
+
+
+@compiled()
+def _sum_given(
+    values: NDArray[Any],
+    weights: Floats,
+    labels: NDArray[np.int32],
+    middle: Floats,
+    scales: Floats,
+    counts: NDArray[np.int64],
+    units: NDArray[np.int64],
+) -> None:  # pragma: no cover - compiled
+    bits = np.zeros(units.shape[:2], np.uint64)
+    pending = np.zeros(len(units), np.int64)
+    n_pending = 0
+    for i in range(len(values)):
+        weight = weights[i] if len(weights) else 1.0
+        pending[labels[i]] += 1
+        _add_row(values[i], weight, middle, scales, True, bits[labels[i]])
+        n_pending += 1
+        if n_pending == FLUSH_ROWS:
+            flush(bits, pending, counts, units)
+            n_pending = 0
+    flush(bits, pending, counts, units)
+
+
+def _empty(n_centres: int, n_features: int) -> StepPart:
+    return StepPart(
+        np.zeros(n_centres, np.int64), np.zeros((n_centres, n_features + 2, 2), np.int64)
     )
 
 
-def stack(centre_sets: list[Floats]) -> Stack:
-    """Put sets of centres below each other."""
-    starts = np.concatenate([[0], np.cumsum([len(centres) for centres in centre_sets])])
-    return Stack(np.concatenate(centre_sets).astype(np.float64), starts.astype(np.int64))
-
-
-def pieces(n_rows: int, n_centres: int) -> Iterator[slice]:
-    """Cut the rows of a block so that the distances of a piece stay in cache."""
-    step = max(64, min(_MAX_PIECE_ROWS, _PIECE_DISTANCES // max(1, n_centres)))
-    return (slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step))
-
-
-@compiled()
-def _sq_distances(columns: Floats, centres: Floats) -> Floats:  # pragma: no cover - compiled
-    n_features, n_rows = columns.shape
-    result = np.zeros((len(centres), n_rows))
-    for start in range(0, n_rows, _TILE_ROWS):
-        stop = min(start + _TILE_ROWS, n_rows)
-        for j in range(len(centres)):
-            nearby = result[j, start:stop]
-            for f in range(n_features):
-                column = columns[f, start:stop]
-                centre = centres[j, f]
-                # Rows are the inner loop: they are independent, so vector units keep the bits.
-                for i in range(stop - start):
-                    difference = column[i] - centre
-                    nearby[i] += difference * difference
-    return result
-
-
-def sq_distances(values: NDArray[np.floating], centres: Floats) -> Floats:
-    """Compute all squared distances of a piece of a block.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n_rows, n_features), float32 or float64
-    centres : ndarray of shape (n_centres, n_features), float64
-
-    Returns
-    -------
-    ndarray of shape (n_centres, n_rows), float64
-        One row per centre. Squared feature units.
-    """
-    columns = np.ascontiguousarray(values.T, dtype=np.float64)
-    return np.asarray(_sq_distances(columns, np.ascontiguousarray(centres, dtype=np.float64)))
-
-
-@compiled()
-def nearest_in_sets(
-    sq_dist: Floats, starts: NDArray[np.int64]
-) -> tuple[NDArray[np.int32], Floats]:  # pragma: no cover - compiled
-    """Find the nearest centre of each set from a piece's squared distances.
-
-    Parameters
-    ----------
-    sq_dist : ndarray of shape (n_centres, n_rows), float64
-    starts : as in `Stack`
-
-    Returns
-    -------
-    labels : ndarray of shape (n_sets, n_rows), int32
-    least : ndarray of shape (n_sets, n_rows), float64
-    """
-    n_sets, n_rows = len(starts) - 1, sq_dist.shape[1]
-    labels = np.zeros((n_sets, n_rows), np.int32)
-    least = np.empty((n_sets, n_rows))
-    for s in range(n_sets):
-        least[s] = sq_dist[starts[s]]
-        for j in range(starts[s] + 1, starts[s + 1]):
-            for i in range(n_rows):
-                if sq_dist[j, i] < least[s, i]:
-                    least[s, i] = sq_dist[j, i]
-                    labels[s, i] = j - starts[s]
-    return labels, least
-
-
-def nearest(values: NDArray[np.floating], centres: Floats) -> tuple[NDArray[np.int32], Floats]:
-    """Find the nearest centre of each row and the squared distance to it.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n_rows, n_features), float32 or float64
-        Must be finite; the caller has checked it.
-    centres : ndarray of shape (n_centres, n_features), float64
-
-    Returns
-    -------
-    labels : ndarray of shape (n_rows,), int32
-        The smallest index wins a tie.
-    sq_dist : ndarray of shape (n_rows,), float64
-    """
-    labels = np.empty(len(values), np.int32)
-    least = np.empty(len(values))
-    starts = np.array([0, len(centres)])
-    for piece in pieces(len(values), len(centres)):
-        found = nearest_in_sets(sq_distances(values[piece], centres), starts)
-        labels[piece], least[piece] = found[0][0], found[1][0]
-    return labels, least
-
-
-@compiled()
-def _accumulate(
-    values: Floats,
-    weights: Floats,
-    labels: NDArray[np.int32],
-    least: Floats,
-    starts: NDArray[np.int64],
-    scales: tuple[float, Floats, float],
-    counts: NDArray[np.int64],
-    sums: NDArray[np.int64],
-) -> None:  # pragma: no cover - compiled
-    """Add the rows to ``sums[centre]``: columns are the features, the weight, the distance."""
-    weight_scale, value_scales, sse_scale = scales
-    n_rows, n_features = values.shape
-    for s in range(len(starts) - 1):
-        for i in range(n_rows):
-            j = starts[s] + labels[s, i]
-            counts[j] += 1
-            for f in range(n_features):
-                high, low = grid.split(weights[i] * values[i, f], value_scales[f])
-                sums[j, f, 0] += high
-                sums[j, f, 1] += low
-            high, low = grid.split(weights[i], weight_scale)
-            sums[j, n_features, 0] += high
-            sums[j, n_features, 1] += low
-            high, low = grid.split(weights[i] * least[s, i], sse_scale)
-            sums[j, n_features + 1, 0] += high
-            sums[j, n_features + 1, 1] += low
+def flat(weights: Floats | None) -> Floats:
+    """Return weights as kernels take them: empty where there are none."""
+    return np.empty(0) if weights is None else np.ascontiguousarray(weights)
 
 
 def lloyd_step(
-    values: NDArray[np.floating], weights: Floats | None, centres: Stack, exponents: Exponents
+    values: NDArray[np.floating],
+    weights: Floats | None,
+    centres: Stack,
+    steps: StepGrid,
+    *,
+    squares: bool = True,
 ) -> StepPart:
     """Assign the rows of one block to their nearest centres and sum them there.
 
     Parameters
     ----------
     values : ndarray of shape (n_rows, n_features), float32 or float64
+        Finite, within the range that `steps` was made for; the caller has checked it.
     weights : ndarray of shape (n_rows,), float64, or None
     centres : Stack
-    exponents : Exponents
-        Bound the weights, weighted values and weighted squared distances.
+    steps : StepGrid
+    squares : bool
+        Sum squared distances from the middle as well, which a squared error needs.
 
     Returns
     -------
     StepPart
     """
-    total = _empty_step(*centres.centres.shape)
-    for piece in pieces(len(values), len(centres.centres)):
-        cut = np.ascontiguousarray(values[piece], dtype=np.float64)
-        heavy = np.ones(len(cut)) if weights is None else weights[piece]
-        labels, least = nearest_in_sets(sq_distances(cut, centres.centres), centres.starts)
-        total = _add_rows(total, cut, heavy, labels, least, centres.starts, exponents)
-    return total
+    values = np.ascontiguousarray(values)
+    part = _empty(*centres.centres.shape)
+    ready = tiles.make_ready(centres, values.dtype)
+    scratch = tiles.make_scratch(values.shape[1])
+    _step(values, flat(weights), ready, scratch, steps.middle, scales_of(steps), squares, *part)
+    return part
+
+
+def step_and_keep(
+    values: NDArray[np.floating],
+    weights: Floats | None,
+    moving: Moving,
+    steps: StepGrid,
+    reach: float,
+    *,
+    squares: bool,
+) -> tuple[StepPart, Near]:
+    """Take a step and keep the rows of a margin up to `reach`.
+
+    Parameters
+    ----------
+    values, weights, steps, squares : as for `lloyd_step`
+    moving : Moving
+    reach : float
+        In radii.
+
+    Returns
+    -------
+    part : StepPart
+        Of all rows.
+    near : Near
+    """
+    values = np.ascontiguousarray(values)
+    part = _empty(*moving.centres.shape)
+    ready = tiles.make_ready(tiles.stack([moving.centres]), values.dtype, moving.radii)
+    scratch = tiles.make_scratch(values.shape[1], len(ready.half))
+    # One more than there can be: the kernel writes before it decides.
+    found = np.empty(len(values) + 1, np.int64)
+    n_near = _step_near(
+        values,
+        flat(weights),
+        ready,
+        scratch,
+        steps.middle,
+        scales_of(steps),
+        squares,
+        reach,
+        *part,
+        found,
+    )
+    chosen = found[:n_near]
+    return part, keep(values[chosen], None if weights is None else weights[chosen], moving)
+
+
+def keep(values: NDArray[np.floating], weights: Floats | None, moving: Moving) -> Near:
+    """Find labels and margins of rows, and sort them by rising margin.
+
+    Parameters
+    ----------
+    values, weights : as for `lloyd_step`
+    moving : Moving
+    """
+    values = np.ascontiguousarray(values)
+    ready = tiles.make_ready(tiles.stack([moving.centres]), values.dtype, moving.radii)
+    labels, margins = np.empty(len(values), np.int32), np.empty(len(values))
+    scratch = tiles.make_scratch(values.shape[1], len(ready.half))
+    _find_margins(values, ready, scratch, labels, margins)
+    order = np.argsort(margins, kind="stable")
+    kept = None if weights is None else weights[order]
+    return Near(values[order], kept, labels[order], margins[order])
+
+
+def moved_since(near: Near, centres: Floats, steps: StepGrid, moved: float) -> StepPart:
+    """Sum what moved centres change: rows that come to each centre, less those that leave.
+
+    Parameters
+    ----------
+    near : Near
+    centres : ndarray of shape (n_centres, n_features), float64
+    steps : StepGrid
+    moved : float
+        The most that a centre has moved since those of reference, in its radii; rows of a
+        larger margin keep their labels and are not looked at.
+
+    Returns
+    -------
+    StepPart
+        To be added to the sums at the centres of reference; squares are left out.
+    """
+    n_rows = int(np.searchsorted(near.margins, moved, side="right"))
+    n_centres, n_features = centres.shape
+    part = _empty(2 * n_centres, n_features)
+    _sum_moved(
+        near.values[:n_rows],
+        flat(None if near.weights is None else near.weights[:n_rows]),
+        near.labels[:n_rows],
+        tiles.make_ready(tiles.stack([centres]), near.values.dtype),
+        tiles.make_scratch(n_features),
+        steps.middle,
+        scales_of(steps),
+        *part,
+    )
+    return StepPart(
+        part.counts[:n_centres] - part.counts[n_centres:],
+        part.units[:n_centres] - part.units[n_centres:],
+    )
 
 
 def sums_by_label(
     values: NDArray[np.floating],
     weights: Floats | None,
     labels: NDArray[np.int32],
-    centres: Stack,
-    exponents: Exponents,
+    n_labels: int,
+    steps: StepGrid,
 ) -> StepPart:
     """Sum the rows of one block by given labels.
 
     Parameters
     ----------
-    values, weights, exponents : as for `lloyd_step`
+    values, weights, steps : as for `lloyd_step`
     labels : ndarray of shape (n_rows,), int32
-    centres : Stack of one set
-        All centres are one point; squared distances are taken from it.
+        From 0 and below `n_labels`.
+    n_labels : int
     """
-    total = _empty_step(*centres.centres.shape)
-    for piece in pieces(len(values), 1):
-        cut = np.ascontiguousarray(values[piece], dtype=np.float64)
-        heavy = np.ones(len(cut)) if weights is None else weights[piece]
-        least = sq_distances(cut, centres.centres[:1])
-        own = np.ascontiguousarray(labels[None, piece])
-        total = _add_rows(total, cut, heavy, own, least, centres.starts, exponents)
-    return total
-
-
-def _empty_step(n_centres: int, n_features: int) -> StepPart:
-    zero = GridSum(np.zeros(n_centres, object), np.zeros(n_centres, object))
-    sums = GridSum(*(np.zeros((n_centres, n_features), object) for _ in range(2)))
-    return StepPart(np.zeros(n_centres, np.int64), zero, sums, zero)
-
-
-def _add_rows(
-    total: StepPart,
-    values: Floats,
-    weights: Floats,
-    labels: NDArray[np.int32],
-    least: Floats,
-    starts: NDArray[np.int64],
-    exponents: Exponents,
-) -> StepPart:
-    scales = (
-        float(grid.grid_scales(exponents.weight)[0]),
-        grid.grid_scales(exponents.values),
-        float(grid.grid_scales(exponents.sse)[0]),
-    )
-    n_centres, n_features = total.sums.high.shape
-    counts = np.zeros(n_centres, np.int64)
-    sums = np.zeros((n_centres, n_features + 2, 2), np.int64)
-    _accumulate(values, weights, labels, least, starts, scales, counts, sums)
-    high, low = sums[..., 0], sums[..., 1]
-    part = StepPart(
-        counts,
-        GridSum(high[:, -2], low[:, -2]),
-        GridSum(high[:, :-2], low[:, :-2]),
-        GridSum(high[:, -1], low[:, -1]),
-    )
-    return merge_steps(total, part)
+    values = np.ascontiguousarray(values)
+    part = _empty(n_labels, values.shape[1])
+    _sum_given(values, flat(weights), labels, steps.middle, scales_of(steps), *part)
+    return part
 
 
 def merge_steps(a: StepPart, b: StepPart) -> StepPart:
     """Add the parts of two blocks."""
-    return StepPart(
-        a.counts + b.counts,
-        grid.add(a.weights, b.weights),
-        grid.add(a.sums, b.sums),
-        grid.add(a.sse, b.sse),
-    )
+    return StepPart(a.counts + b.counts, a.units + b.units)
 
 
-def means_of(part: StepPart, exponents: Exponents) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return the mean of each centre's rows, correctly rounded, and which have no weight.
+def scratch_bytes(
+    n_features: int,
+    n_centres: int,
+    block_rows: int,  # noqa: ARG001 - one signature for all kernels
+    itemsize: int,  # noqa: ARG001
+) -> int:
+    """Return the memory that `lloyd_step` takes beside a block.
 
-    Python divides integers of any length with one rounding, which is much faster than
-    rational numbers.
+    A tile twice over, its scores, and the sums of each centre, high, low and pending.
     """
-    sums, weights = _units(part.sums), _units(part.weights)
-    is_empty = np.asarray(weights == 0, dtype=bool)
-    quotients = (sums / np.where(is_empty, 1, weights)[:, None]).astype(np.float64)
-    return np.ldexp(quotients, (exponents.values - exponents.weight).astype(np.int32)), is_empty
-
-
-def total_sse(part: StepPart, exponents: Exponents) -> float:
-    """Return the squared error over all centres, rounded once."""
-    shift = int(exponents.sse[0]) - grid.HIGH_BITS - grid.LOW_BITS
-    return float(np.ldexp(float(_units(part.sse).sum()), shift))
-
-
-def _units(total: GridSum) -> NDArray[Any]:
-    return np.asarray(total.high * 2**grid.LOW_BITS + total.low)
-
-
-def label_block(
-    values: NDArray[np.floating], weights: Floats | None, centres: Floats, exponents: Exponents
-) -> tuple[NDArray[np.int32], GridSum]:
-    """Label one block and sum its weighted squared distances.
-
-    Returns
-    -------
-    labels : ndarray of shape (n_rows,), int32
-    sse : GridSum of shape (1,)
-    """
-    labels, sq_dist = nearest(values, centres)
-    if weights is not None:
-        sq_dist *= weights
-    total = GridSum(np.zeros(1, object), np.zeros(1, object))
-    for start in range(0, len(labels), _MAX_PIECE_ROWS):
-        piece = sq_dist[start : start + _MAX_PIECE_ROWS, None]
-        total = grid.add(total, grid.sum_columns(piece, exponents.sse))
-    return labels, total
-
-
-class Farthest(NamedTuple):
-    """Rows far from their centres, distinct, by (distance descending, row ascending)."""
-
-    sq_dist: Floats
-    rows: NDArray[np.int64]
-    values: Floats
-
-
-def _keep_distinct(found: Farthest, n_wanted: int) -> Farthest:
-    order = np.lexsort((found.rows, -found.sq_dist))
-    kept: list[int] = []
-    seen: set[bytes] = set()
-    for index in order:
-        # Adding zero makes the two zeros one value.
-        point = (found.values[index] + 0.0).tobytes()
-        if len(kept) == n_wanted or found.sq_dist[index] == 0.0:
-            break
-        if point not in seen:
-            seen.add(point)
-            kept.append(int(index))
-    return Farthest(found.sq_dist[kept], found.rows[kept], found.values[kept])
-
-
-def farthest_rows(
-    values: NDArray[np.floating],
-    weights: Floats | None,
-    first_row: int,
-    centres: Floats,
-    n_wanted: int,
-) -> Farthest:
-    """Find the rows of one block that are farthest from their nearest centre.
-
-    Rows of weight zero, rows on a centre and repeats of a point are left out.
-    """
-    sq_dist = nearest(values, centres)[1]
-    rows = first_row + np.arange(len(values), dtype=np.int64)
-    real = slice(None) if weights is None else weights > 0
-    wide = values.astype(np.float64)
-    return _keep_distinct(Farthest(sq_dist[real], rows[real], wide[real]), n_wanted)
-
-
-def merge_farthest(a: Farthest, b: Farthest, n_wanted: int) -> Farthest:
-    """Keep the farthest rows of two blocks."""
-    joined = Farthest(*(np.concatenate(pair) for pair in zip(a, b, strict=True)))
-    return _keep_distinct(joined, n_wanted)
+    tile = tiles.TILE_ROWS * (8 * n_features + 4 * tiles.GROUP + 20)
+    return tile + n_centres * (24 * n_features + 48)

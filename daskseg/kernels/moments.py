@@ -4,7 +4,7 @@ Covers: two mergeable parts: `Extent` (first pass: counts, ranges, defects) and 
 (second pass: sums about the middle of the range, on the grid that the extent fixes).
 NaN are left out column by column; weights are allowed. Does not cover: quantiles.
 
-Scratch memory: a few float64 copies of 65,536 rows.
+Scratch memory: masks of the block, or a few float64 copies of a piece (`scratch_bytes`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ Ints = NDArray[np.int64]
 # Squares of larger values come near the end of float64.
 LARGEST = 2.0**400
 NO_ROW = np.iinfo(np.int64).max
-_PIECE_ROWS = 2**16
+# Arbitrary: the copies of a piece of so many values stay near the caches.
+_PIECE_VALUES = 2**18
 
 
 class Extent(NamedTuple):
@@ -141,6 +142,10 @@ class Moments(NamedTuple):
     squares: GridSum
 
 
+def _piece_rows(n_features: int) -> int:
+    return max(256, _PIECE_VALUES // max(1, n_features))
+
+
 def moments(values: NDArray[Any], weights: Floats | None, frame: Frame) -> Moments:
     """Sum one block.
 
@@ -155,10 +160,11 @@ def moments(values: NDArray[Any], weights: Floats | None, frame: Frame) -> Momen
     zero = GridSum(*(np.zeros(n_features, object) for _ in range(2)))
     total = Moments(np.zeros(n_features, np.int64), zero, zero, zero)
     weight_exponents = np.full(n_features, frame.weight)
-    for start in range(0, n_rows, _PIECE_ROWS):
-        piece = values[start : start + _PIECE_ROWS].astype(np.float64) - frame.middle
+    step = _piece_rows(n_features)
+    for start in range(0, n_rows, step):
+        piece = values[start : start + step].astype(np.float64) - frame.middle
         valid = ~np.isnan(piece)
-        heavy = np.ones(len(piece)) if weights is None else weights[start : start + _PIECE_ROWS]
+        heavy = np.ones(len(piece)) if weights is None else weights[start : start + step]
         heavy = np.where(valid, heavy[:, None], 0.0)
         piece[~valid] = 0.0
         part = Moments(
@@ -207,3 +213,17 @@ def finish_moments(total: Moments, frame: Frame) -> Summary:
     ]
     offset = grid.to_floats(total.sums, frame.values, np.array(weights, dtype=object))
     return Summary(np.array([float(w) for w in weights]), frame.middle + offset, np.array(variance))
+
+
+def scratch_bytes(  # one signature for all kernels
+    n_features: int,
+    n_centres: int,  # noqa: ARG001
+    block_rows: int,
+    itemsize: int,  # noqa: ARG001
+) -> int:
+    """Return the memory that `extent` and `moments` take beside a block.
+
+    `extent` holds four masks of the whole block, `moments` four float64 copies of a piece.
+    """
+    piece_rows = min(block_rows, _piece_rows(n_features))
+    return max((4 * n_features + 2) * block_rows, 33 * piece_rows * n_features)

@@ -201,3 +201,13 @@ def spell(wanted: Sequence[Codes], targets: Sequence[Target]) -> NDArray[np.floa
             key |= bits << (64 - LEVEL_BITS * (level + 1))
         keys.append(key)
     return key_values(np.array(keys, np.uint64))
+
+
+def scratch_bytes(  # one signature for all kernels
+    n_features: int,  # noqa: ARG001
+    n_centres: int,  # noqa: ARG001
+    block_rows: int,
+    itemsize: int,  # noqa: ARG001
+) -> int:
+    """Return the memory that `count_codes` takes beside a block: that of one column, and bins."""
+    return 57 * block_rows + 8 * _BINS

@@ -4,7 +4,7 @@ Covers: the pure functions and the parameters they need, so that a fit, a scorin
 a report prepare rows in the same way. Does not cover: learning the parameters (see
 `preprocessing.prepare`).
 
-Scratch memory: two float64 copies of the block, and one of the indicator columns.
+Scratch memory: one or two float64 copies of the result, and four columns (`scratch_bytes`).
 """
 
 from __future__ import annotations
@@ -134,3 +134,25 @@ def restore_block(prepared: NDArray[np.float64], plan: Plan) -> NDArray[np.float
         values = prepared[:, column] * step.spread + step.center
         columns.append(signed_expm1(values) if step.transform == "log1p" else values)
     return np.column_stack(columns)
+
+
+def scratch_bytes(  # one signature for all kernels
+    n_features: int,
+    n_centres: int,  # noqa: ARG001
+    block_rows: int,
+    itemsize: int,
+) -> int:
+    """Return the memory that `prepare_block` takes beside a block.
+
+    Parameters
+    ----------
+    n_features : int
+        Columns of the result: features and indicators.
+    n_centres : int
+        Not used.
+    block_rows : int
+    itemsize : int
+        Of the values of the block.
+    """
+    copies = 1 if itemsize == 8 else 2
+    return block_rows * (8 * n_features * copies + 33)

@@ -18,6 +18,10 @@ from daskseg.kernels.compiling import compiled
 # One stream per purpose: draws for one never repeat those for another.
 SAMPLE = 1
 SEEDING = 2
+SEARCH = 3
+PILOT = 4
+# One per round.
+CANDIDATES = 1000
 
 _LOW_32 = np.uint64(0xFFFFFFFF)
 _SHIFT_32 = np.uint64(32)
@@ -91,6 +95,37 @@ def uniform(seed: int, purpose: int, first_row: int, n_rows: int) -> NDArray[np.
     ndarray of shape (n_rows,), float64
     """
     return np.asarray(_uniform(np.uint64(seed & (2**64 - 1)), purpose, first_row, n_rows))
+
+
+@compiled()
+def uniform_at(
+    seed: Any, purpose: int, stream: int, step: int, row: int
+) -> float:  # pragma: no cover - compiled
+    """Draw the number in (0, 1] of one place (for use inside compiled kernels).
+
+    Parameters
+    ----------
+    seed : uint64
+    purpose : int
+        One of the streams of this module.
+    stream, step, row : int from 0 below 2**32
+        Stream 0 and step 0 are those of `uniform`.
+    """
+    a, b, _, _ = philox(
+        np.uint64(row),
+        np.uint64(step),
+        np.uint64(purpose),
+        np.uint64(stream),
+        seed & _LOW_32,
+        seed >> _SHIFT_32,
+    )
+    bits = ((a << _SHIFT_32) | b) >> np.uint64(11)
+    return (np.float64(bits) + 1.0) * 2.0**-53
+
+
+def key_of(seed: int) -> np.uint64:
+    """Return the lowest 64 bits of a seed, as `uniform_at` takes them."""
+    return np.uint64(seed & (2**64 - 1))
 
 
 def generator(seed: int, purpose: int, stream: int = 0) -> np.random.Generator:

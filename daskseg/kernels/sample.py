@@ -2,7 +2,7 @@
 
 Covers: priorities per row, keeping and merging the largest ones, and the final weights.
 The sample depends on the seed and the global row numbers, not on blocks or workers.
-Does not cover: fitting on it (see `cluster.seeding`).
+Does not cover: fitting on it (see `cluster.search`).
 
 References: Duffield, Lund and Thorup, Priority sampling, J. ACM 2007; Bachem, Lucic and
 Krause, Scalable k-means clustering via lightweight coresets, KDD 2018.
@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskseg.kernels import rng
-from daskseg.kernels.assign import pieces, sq_distances
+from daskseg.kernels.compiling import compiled
+from daskseg.kernels.moments import Extent, extent
 
 Floats = NDArray[np.float64]
-# A fit on 20,000 rows of such a sample costs at most 0.3 % more than one on all rows (measured
-# on three sets of 200,000 rows); the full steps that follow take the rest.
-SAMPLE_ROWS = 20_000
+# A search on 100,000 rows ends in the basin of the best known centres of all rows; on 20,000 it
+# ends up to 0.3 % above (three sets of 200,000 rows).
+SAMPLE_ROWS = 100_000
 
 
 class SamplePart(NamedTuple):
@@ -50,7 +51,6 @@ class Sample(NamedTuple):
     ----------
     values : ndarray of shape (n, n_features), float64
     weights : ndarray of shape (n,), float64
-        They sum to the total weight of all rows.
     is_whole : bool
         The sample is all distinct rows, with the sum of their weights.
     drawn : SamplePart or None
@@ -77,51 +77,131 @@ def _keep_largest(part: SamplePart, n_rows: int) -> SamplePart:
     return _take(part, order)
 
 
-def draw(
+class Pilot(NamedTuple):
+    """What decides the importance of a row.
+
+    Attributes
+    ----------
+    centre : ndarray of shape (n_features,), float64
+        About the mean of all rows.
+    scatter : float
+        About the mean squared distance from it; 0 makes all rows alike.
+    floor : float
+        Rows of a smaller priority are not returned: with about twice as many rows above it as
+        are wanted, little is sent and nothing is lost.
+    """
+
+    centre: Floats
+    scatter: float
+    floor: float = 0.0
+
+
+@compiled()
+def _scan(
+    values: NDArray[Any],
+    weights: Floats,
+    first_row: int,
+    centre: Floats,
+    per_scatter: float,
+    floor: float,
+    seed: Any,
+    low: Floats,
+    high: Floats,
+    found: NDArray[np.int64],
+    importance: Floats,
+    priority: Floats,
+) -> tuple[int, bool]:  # pragma: no cover - compiled
+    """Return how many rows were drawn, and whether all values are finite."""
+    n_drawn, all_finite = 0, True
+    for i in range(len(values)):
+        row = values[i]
+        sq_dist = 0.0
+        for f in range(len(centre)):
+            value = np.float64(row[f])
+            low[f] = min(low[f], value)
+            high[f] = max(high[f], value)
+            difference = value - centre[f]
+            sq_dist += difference * difference
+        if not sq_dist < np.inf:
+            all_finite = False
+            continue
+        own = weights[i] if len(weights) else 1.0
+        if not own > 0.0:
+            continue
+        mass = own * (1.0 + sq_dist * per_scatter)
+        row_number = first_row + i
+        chance = rng.uniform_at(seed, rng.SAMPLE, 0, row_number >> 32, row_number & 0xFFFFFFFF)
+        if mass / chance >= floor:
+            found[n_drawn] = i
+            importance[n_drawn] = mass
+            priority[n_drawn] = mass / chance
+            n_drawn += 1
+    return n_drawn, all_finite
+
+
+def scan(
     values: NDArray[Any],
     weights: Floats | None,
     first_row: int,
-    centre: Floats,
-    scatter: float,
+    pilot: Pilot,
     seed: int,
     n_wanted: int,
-) -> SamplePart:
-    """Draw from one block.
+) -> tuple[Extent, SamplePart]:
+    """Measure the ranges of one block and draw from it, in one go.
 
     Parameters
     ----------
     values : ndarray of shape (n_rows, n_features), float32 or float64
     weights : ndarray of shape (n_rows,), float64, or None
     first_row : int
-    centre : ndarray of shape (n_features,), float64
-        The mean of all rows.
-    scatter : float
-        Mean squared distance from it; rows far from the mean are drawn more often.
+    pilot : Pilot
     seed : int
     n_wanted : int
         Rows of the sample; one more is kept, whose priority sets the weights.
+
+    Returns
+    -------
+    extent : Extent
+    part : SamplePart
+        Rows with values that are not finite, or without weight, are never drawn.
     """
-    importance = np.ones(len(values))
-    if scatter > 0:
-        for piece in pieces(len(values), 1):
-            importance[piece] += sq_distances(values[piece], centre[None])[0] / scatter
-    own = np.ones(len(values)) if weights is None else weights
-    importance *= own
-    priority = importance / rng.uniform(seed, rng.SAMPLE, first_row, len(values))
-    chosen = np.flatnonzero(own > 0)
-    if len(chosen) > n_wanted + 1:
+    values = np.ascontiguousarray(values)
+    n_rows, n_features = values.shape
+    low, high = np.full(n_features, np.inf), np.full(n_features, -np.inf)
+    found = np.empty(n_rows, np.int64)
+    importance, priority = np.empty(n_rows), np.empty(n_rows)
+    n_drawn, all_finite = _scan(
+        values,
+        np.empty(0) if weights is None else np.ascontiguousarray(weights),
+        first_row,
+        pilot.centre,
+        1.0 / pilot.scatter if pilot.scatter > 0 else 0.0,
+        pilot.floor,
+        rng.key_of(seed),
+        low,
+        high,
+        found,
+        importance,
+        priority,
+    )
+    seen = extent(values[:0], None if weights is None else weights, first_row)
+    seen = seen._replace(n_rows=n_rows, low=low, high=high)
+    if not all_finite:
+        seen = extent(values, weights, first_row)
+    kept: Any = slice(n_drawn)
+    if n_drawn > n_wanted + 1:
         # Rows below this bound cannot be among the largest; ties at it are resolved below.
-        kept = len(chosen) - (n_wanted + 1)
-        bound = np.partition(priority[chosen], kept)[kept]
-        chosen = chosen[priority[chosen] >= bound]
+        place = n_drawn - (n_wanted + 1)
+        kept = np.flatnonzero(priority[:n_drawn] >= np.partition(priority[:n_drawn], place)[place])
+    chosen = found[kept]
     part = SamplePart(
-        priority[chosen],
-        importance[chosen],
-        own[chosen].astype(np.float64),
-        first_row + chosen.astype(np.int64),
+        priority[kept],
+        importance[kept],
+        np.ones(len(chosen)) if weights is None else weights[chosen].astype(np.float64),
+        first_row + chosen,
         values[chosen].astype(np.float64),
     )
-    return _keep_largest(part, n_wanted + 1)
+    return seen, _keep_largest(part, n_wanted + 1)
 
 
 def merge_samples(a: SamplePart, b: SamplePart, n_wanted: int) -> SamplePart:
@@ -130,16 +210,16 @@ def merge_samples(a: SamplePart, b: SamplePart, n_wanted: int) -> SamplePart:
     return _keep_largest(joined, n_wanted + 1)
 
 
-def finish_sample(part: SamplePart, total_weight: float, n_wanted: int) -> Sample:
+def finish_sample(part: SamplePart, n_wanted: int, total_weight: float | None) -> Sample:
     """Set the weights of the sample, and sort it by row.
 
     Parameters
     ----------
     part : SamplePart
         Of all rows.
-    total_weight : float
-        What the weights sum to.
     n_wanted : int
+    total_weight : float or None
+        What the weights are to sum to; None leaves them as drawn, which is right on average.
     """
     if len(part.rows) <= n_wanted:
         return _merge_equal(part)
@@ -147,7 +227,8 @@ def finish_sample(part: SamplePart, total_weight: float, n_wanted: int) -> Sampl
     threshold = part.priority[order[n_wanted]]
     part = _take(part, order[:n_wanted])
     weights = part.weight * np.maximum(1.0, threshold / part.importance)
-    weights = weights * (total_weight / math.fsum(weights))
+    if total_weight is not None:
+        weights = weights * (total_weight / math.fsum(weights))
     by_row = np.argsort(part.rows)
     part = _take(part, by_row)
     return Sample(part.values, weights[by_row], is_whole=False, drawn=part)
@@ -186,3 +267,17 @@ def draw_index(mass: NDArray[np.float64], u: float) -> int:
     total = np.cumsum(mass)
     place = int(np.searchsorted(total, u * total[-1], side="right"))
     return min(place, int(np.flatnonzero(mass)[-1]))
+
+
+def scratch_bytes(
+    n_features: int,
+    n_centres: int,  # noqa: ARG001 - one signature for all kernels
+    block_rows: int,
+    itemsize: int,  # noqa: ARG001
+) -> int:
+    """Return the most memory that `scan` takes beside a block: where the floor lets all pass.
+
+    Place, importance and priority of each row, and either its place again or its priority
+    once more; the rows that are kept come on top.
+    """
+    return 33 * block_rows + 16 * n_features

@@ -5,7 +5,7 @@ cluster j is ``|x - mean_j|**2 + scatter_j``: no pair of rows is looked at. Take
 means, because the raw moments cancel when the data lie far from the origin.
 Does not cover: other distances. Weights count as repeats of a row.
 
-Scratch memory: as `kernels.assign`, twice.
+Scratch memory: the distances of a piece of a block, twice (`scratch_bytes`).
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from daskseg.kernels import grid
-from daskseg.kernels.assign import Exponents, Stack, StepPart, nearest_in_sets, pieces, sq_distances
+from daskseg.kernels import grid, steps
+from daskseg.kernels.assign import StepGrid, StepPart
 from daskseg.kernels.compiling import compiled
+from daskseg.kernels.distances import nearest_in_sets, pieces, sq_distances
 from daskseg.kernels.grid import GridSum
+from daskseg.kernels.tiles import Stack
 
 Floats = NDArray[np.float64]
 
@@ -56,25 +58,28 @@ class SilhouettePart(NamedTuple):
     below: GridSum
 
 
-def clusters_of(part: StepPart, centres: Stack, exponents: Exponents) -> Clusters:
-    """Derive the clusters of the labelling that a step made with `centres`.
+def clusters_of(part: StepPart, starts: NDArray[np.int64], step_grid: StepGrid) -> Clusters:
+    """Derive the clusters of labellings from the sums of their rows.
 
-    Scatters are moved from the centres to the means in exact rationals.
+    Scatters are moved from the middle of the rows to the means in exact rationals.
+
+    Parameters
+    ----------
+    part : StepPart
+        With squares.
+    starts : as in `Stack`
+    step_grid : StepGrid
     """
-    weights = grid.to_fractions(part.weights, exponents.weight)
-    sse = grid.to_fractions(part.sse, exponents.sse)
-    means = centres.centres.copy()
-    scatter = np.zeros(len(means))
-    found = grid.to_floats(part.sums, exponents.values, np.array(weights, dtype=object)[:, None])
-    for j, weight in enumerate(weights):
-        if weight:
-            means[j] = found[j]
-            moved = sum(
-                (Fraction(float(m)) - Fraction(float(c))) ** 2
-                for m, c in zip(means[j], centres.centres[j], strict=True)
-            )
-            scatter[j] = max(float(sse[j] / weight - moved), 0.0)
-    return Clusters(Stack(means, centres.starts), scatter, np.array([float(w) for w in weights]))
+    means, is_empty = steps.means_of(part, step_grid)
+    weights = steps.weights_of(part, step_grid)
+    scatter = [
+        0.0 if empty else max(float(sse / weight), 0.0)
+        for empty, sse, weight in zip(
+            is_empty, steps.sse_of(part, step_grid, means), weights, strict=True
+        )
+    ]
+    sizes = np.array([float(weight) for weight in weights])
+    return Clusters(Stack(means, starts), np.array(scatter), sizes)
 
 
 @compiled()
@@ -184,10 +189,13 @@ class SilhouetteSummary(NamedTuple):
 
 
 def finish_silhouettes(
-    part: SilhouettePart, clusters: Clusters, weights: GridSum, weight_exponent: NDArray[np.int64]
+    part: SilhouettePart,
+    clusters: Clusters,
+    weights: list[Fraction],
+    weight_exponent: NDArray[np.int64],
 ) -> list[SilhouetteSummary]:
     """Turn sums into means, one summary per labelling of the stack."""
-    sizes = np.array(grid.to_fractions(weights, weight_exponent), dtype=object)
+    sizes = np.array(weights, dtype=object)
     of_clusters = grid.to_floats(part.total, weight_exponent, sizes)
     below = grid.to_floats(part.below, weight_exponent, sizes)
     totals = grid.to_fractions(part.total, weight_exponent)
@@ -196,3 +204,14 @@ def finish_silhouettes(
         SilhouetteSummary(float(sum(totals[a:b]) / sum(sizes[a:b])), of_clusters[a:b], below[a:b])
         for a, b in pairwise(starts)
     ]
+
+
+def scratch_bytes(  # one signature for all kernels
+    n_features: int,
+    n_centres: int,
+    block_rows: int,
+    itemsize: int,  # noqa: ARG001
+) -> int:
+    """Return the memory that `score_block` takes beside a block: distances of a piece, twice."""
+    piece_rows = next(pieces(max(1, block_rows), n_centres)).stop
+    return int(piece_rows) * (8 * n_features + 16 * n_centres + 24)

@@ -18,10 +18,11 @@ from daskseg.engine import passes
 from daskseg.engine.blocks import Rows
 from daskseg.errors import InputError, UsageError
 from daskseg.inputs import as_blocks, attach_column, measure_extent
-from daskseg.kernels import assign, silhouette
-from daskseg.kernels.assign import Exponents, Stack, StepPart, exponents_of
-from daskseg.kernels.moments import Extent, frame_of
+from daskseg.kernels import assign, silhouette, steps, tiles
+from daskseg.kernels.assign import StepGrid, StepPart
+from daskseg.kernels.moments import Extent
 from daskseg.kernels.silhouette import Clusters, SilhouettePart, SilhouetteSummary
+from daskseg.kernels.tiles import Stack
 
 Floats = NDArray[np.float64]
 
@@ -35,8 +36,8 @@ class Evaluation(NamedTuple):
         All sets, one below the other.
     step : StepPart
         Exact sums of the labellings, for all centres of the stack.
-    exponents : Exponents
-        The grids of `step`.
+    grid : StepGrid
+        Of `step`.
     clusters : Clusters
         Means, scatters and sizes.
     silhouettes : list of SilhouetteSummary
@@ -45,13 +46,13 @@ class Evaluation(NamedTuple):
 
     centres: Floats
     step: StepPart
-    exponents: Exponents
+    grid: StepGrid
     clusters: Clusters
     silhouettes: list[SilhouetteSummary]
 
 
-def _step(rows: Rows, centres: Stack, exponents: Exponents) -> StepPart:
-    return assign.lloyd_step(rows.values, rows.weights, centres, exponents)
+def _step(rows: Rows, centres: Stack, grid: StepGrid) -> StepPart:
+    return assign.lloyd_step(rows.values, rows.weights, centres, grid)
 
 
 def _score(
@@ -70,21 +71,24 @@ def evaluate(blocks: Any, centre_sets: list[Floats], extent: Extent) -> Evaluati
     extent : Extent
         Of `blocks`.
     """
-    centres = assign.stack(centre_sets)
-    exponents = exponents_of(extent, centres.centres)
-    step = passes.reduce(blocks, _step, assign.merge_steps, centres, exponents, name="evaluate")
-    clusters = silhouette.clusters_of(step, centres, exponents)
+    centres = tiles.stack(centre_sets)
+    grid = assign.step_grid(extent)
+    step = passes.reduce(blocks, _step, assign.merge_steps, centres, grid, name="evaluate")
+    clusters = silhouette.clusters_of(step, centres.starts, grid)
+    weight = grid.exponents[-2:-1]
     scored = passes.reduce(
         blocks,
         _score,
         silhouette.merge_silhouettes,
         centres,
         clusters,
-        exponents.weight,
+        weight,
         name="silhouette",
     )
-    summaries = silhouette.finish_silhouettes(scored, clusters, step.weights, exponents.weight)
-    return Evaluation(centres.centres, step, exponents, clusters, summaries)
+    summaries = silhouette.finish_silhouettes(
+        scored, clusters, steps.weights_of(step, grid), weight
+    )
+    return Evaluation(centres.centres, step, grid, clusters, summaries)
 
 
 class LabelSilhouettes(NamedTuple):
@@ -113,9 +117,9 @@ def _labels_in(rows: Rows) -> NDArray[Any]:
     return np.unique(rows.values[:, -1])
 
 
-def _sum_labels(rows: Rows, known: NDArray[Any], centres: Stack, exponents: Exponents) -> StepPart:
+def _sum_labels(rows: Rows, known: NDArray[Any], grid: StepGrid) -> StepPart:
     values, labels = _split_label(rows, known)
-    return assign.sums_by_label(values, rows.weights, labels, centres, exponents)
+    return assign.sums_by_label(values, rows.weights, labels, len(known), grid)
 
 
 def _score_labels(
@@ -166,22 +170,22 @@ def silhouette_by_label(X: Any, labels: Any, *, sample_weight: Any = None) -> La
             f"Number of labels is {len(known)}. Valid values are 2 to n_samples - 1 (inclusive)."
         )
     inner = extent._replace(low=extent.low[:-1], high=extent.high[:-1])
-    centres = assign.stack([np.tile(frame_of(inner).middle, (len(known), 1))])
-    exponents = exponents_of(inner, centres.centres)
-    step = passes.reduce(
-        blocks, _sum_labels, assign.merge_steps, known, centres, exponents, name="label-sums"
-    )
-    clusters = silhouette.clusters_of(step, centres, exponents)
+    grid = assign.step_grid(inner)
+    step = passes.reduce(blocks, _sum_labels, assign.merge_steps, known, grid, name="label-sums")
+    starts = np.array([0, len(known)])
+    clusters = silhouette.clusters_of(step, starts, grid)
+    weight = grid.exponents[-2:-1]
     scored = passes.reduce(
         blocks,
         _score_labels,
         silhouette.merge_silhouettes,
         known,
         clusters,
-        exponents.weight,
+        weight,
         name="silhouette",
     )
-    found = silhouette.finish_silhouettes(scored, clusters, step.weights, exponents.weight)[0]
+    weights = steps.weights_of(step, grid)
+    found = silhouette.finish_silhouettes(scored, clusters, weights, weight)[0]
     return LabelSilhouettes(
         known if names is None else names, found.mean, found.of_clusters, found.below_zero
     )

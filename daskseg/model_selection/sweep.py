@@ -16,16 +16,17 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils.validation import check_is_fitted
 
-from daskseg.cluster.kmeans import KMeans, sample_rows_for
+from daskseg.cluster.kmeans import KMeans
 from daskseg.cluster.parameters import check_number, seed_of
-from daskseg.cluster.seeding import fit_sample
-from daskseg.cluster.survey import Survey, draw_sample, survey
+from daskseg.cluster.search import search
+from daskseg.cluster.starts import start_from
+from daskseg.cluster.survey import Survey, sample_rows_for, survey
 from daskseg.engine import passes, progress
 from daskseg.engine.blocks import Blocks
 from daskseg.errors import InputError, UsageError
 from daskseg.inputs import as_blocks
-from daskseg.kernels import grid
-from daskseg.kernels.sample import Sample
+from daskseg.kernels import steps
+from daskseg.kernels.assign import StepPart
 from daskseg.metrics.silhouette import Evaluation, evaluate
 from daskseg.model_selection.recommend import CurveRow, Recommendation, recommend
 
@@ -41,12 +42,15 @@ class SweepFit:
     row : CurveRow
     centres : ndarray of shape (k, n_features), float64
         As fitted on the sample; start an exact fit from them.
+    sample_sse : float
+        Squared error of the centres on the sample.
     shares, silhouettes, below_zero : ndarray of shape (k,), float64
         Per cluster: share of the weight, mean silhouette, share of rows below zero.
     """
 
     row: CurveRow
     centres: Floats
+    sample_sse: float
     shares: Floats
     silhouettes: Floats
     below_zero: Floats
@@ -61,17 +65,39 @@ class Sweep:
     fits : dict of int to SweepFit
         By rising k; a k above the number of distinct rows is left out.
     survey : Survey
-    sample : Sample
+    seed : int
     """
 
     fits: dict[int, SweepFit]
     survey: Survey
-    sample: Sample
+    seed: int
 
     @property
     def curve(self) -> list[CurveRow]:
         """The rows of ``curve.csv``."""
         return [fit.row for fit in self.fits.values()]
+
+    def finish(self, k: int, blocks: Blocks) -> KMeans:
+        """Take the best centres known for one k to their fixpoint on all rows.
+
+        The sweep shares its search among all k; this one searches the sample for k alone.
+
+        Parameters
+        ----------
+        k : int
+        blocks : Blocks
+            Those of the sweep.
+
+        Returns
+        -------
+        KMeans
+            Fitted; usually one to three passes.
+        """
+        alone = search(self.survey.sample, [k], self.seed, local=blocks.in_memory)[0]
+        known = self.fits[k]
+        centres = alone.centres if alone.sse < known.sample_sse else known.centres
+        start = start_from(centres, self.survey, blocks)
+        return KMeans(k, random_state=self.seed).fit_from(blocks, start)
 
     def to_frame(self) -> pd.DataFrame:
         """Return the curve as a table, one row per k."""
@@ -100,9 +126,9 @@ def sweep(blocks: Blocks, ks: Iterable[int], seed: int = 0, *, n_init: int | Non
 
     Notes
     -----
-    Five passes whatever the number of ks: ranges, moments, sample, sums, silhouettes (and one
-    if numbers of rows are unknown). The errors belong to the centres of the sample; an exact
-    fit from them ends at most as high.
+    Three passes whatever the number of ks: ranges with sample, sums, silhouettes (a part of one
+    for the pilot of a large sample, and one if numbers of rows are unknown). The errors belong to
+    the centres of the sample; an exact fit from them ends at most as high.
     """
     blocks = passes.measure(blocks)
     wanted = sorted({int(k) for k in ks})
@@ -111,18 +137,19 @@ def sweep(blocks: Blocks, ks: Iterable[int], seed: int = 0, *, n_init: int | Non
         raise InputError(
             f"{blocks.n_rows} rows cannot be cut into {wanted} clusters: there are too few rows."
         )
-    found = survey(blocks)
-    sample = draw_sample(blocks, found, seed, sample_rows_for(feasible[-1]))
+    found = survey(blocks, seed, sample_rows_for(feasible[-1]))
+    sample = found.sample
     if sample.is_whole:
         feasible = [k for k in feasible if k <= len(sample.values)]
         if not feasible:
             raise InputError(_too_few_points(len(sample.values), wanted))
-    centre_sets = fit_sample(
-        sample, feasible, found.mean_variance, seed, n_init=n_init, local=blocks.in_memory
-    )
-    evaluation = evaluate(blocks, centre_sets, found.extent)
-    fits = {k: _read(index, k, evaluation, found) for index, k in enumerate(feasible)}
-    return Sweep(fits, found, sample)
+    found_on_sample = search(sample, feasible, seed, n_init=n_init, local=blocks.in_memory)
+    evaluation = evaluate(blocks, [one.centres for one in found_on_sample], found.extent)
+    fits = {
+        k: _read(index, k, evaluation, found_on_sample[index].sse)
+        for index, k in enumerate(feasible)
+    }
+    return Sweep(fits, found, seed)
 
 
 def _too_few_points(n_points: int, wanted: list[int]) -> str:
@@ -138,14 +165,20 @@ def _too_few_points(n_points: int, wanted: list[int]) -> str:
     )
 
 
-def _read(index: int, k: int, evaluation: Evaluation, found: Survey) -> SweepFit:
+def _read(index: int, k: int, evaluation: Evaluation, sample_sse: float) -> SweepFit:
     stack = evaluation.clusters.means
     own = slice(int(stack.starts[index]), int(stack.starts[index + 1]))
-    sse = grid.to_fractions(evaluation.step.sse, evaluation.exponents.sse)[own]
-    inertia = float(sum(sse))
-    whole = found.scatter * found.total_weight
+    part = StepPart(evaluation.step.counts[own], evaluation.step.units[own])
+    centres = evaluation.centres[own]
+    square = steps.square_of(part, evaluation.grid)
+    inertia = steps.total_sse(part, evaluation.grid, centres, square)
     sizes = evaluation.clusters.sizes[own]
-    shares = sizes / found.total_weight
+    whole = (
+        steps.mean_variance(part, evaluation.grid, square)
+        * centres.shape[1]
+        * float(np.cumsum(sizes)[-1])
+    )
+    shares = sizes / float(np.cumsum(sizes)[-1])
     scores = evaluation.silhouettes[index]
     row = CurveRow(
         k=k,
@@ -154,8 +187,7 @@ def _read(index: int, k: int, evaluation: Evaluation, found: Survey) -> SweepFit
         silhouette=scores.mean if np.count_nonzero(sizes) > 1 else float("nan"),
         smallest_share=float(shares.min()) if len(shares) == k else 0.0,
     )
-    centres = evaluation.centres[own]
-    return SweepFit(row, centres, shares, scores.of_clusters, scores.below_zero)
+    return SweepFit(row, centres, sample_sse, shares, scores.of_clusters, scores.below_zero)
 
 
 class ClusterSweep(ClusterMixin, BaseEstimator):
@@ -225,8 +257,8 @@ class ClusterSweep(ClusterMixin, BaseEstimator):
             found = sweep(blocks, ks, seed)
             self.recommendation_ = self._recommend(found)
             best = self.recommendation_.k
-            model = KMeans(best, init=found.fits[best].centres, random_state=seed)
-            self.best_estimator_ = model.fit(X, sample_weight=sample_weight)
+            model = found.finish(best, blocks)
+            self.best_estimator_ = model
         self.curve_ = found.to_frame()
         self.best_k_ = best
         self.runner_up_ = self.recommendation_.runner_up

@@ -19,7 +19,7 @@ from daskseg.cli import main
 from daskseg.cli.talk import Lines, Talk, bars
 from daskseg.config import TEMPLATES, Study
 
-COMMANDS = ["demo", "rfm", "segment", "run", "init", "schema", "check", "assign", "inspect"]
+COMMANDS = ["demo", "rfm", "segment", "run", "init", "schema", "check", "plan", "assign", "inspect"]
 
 
 def feature(name, *, role="active", money=False):
@@ -196,6 +196,8 @@ COMMON_FLAGS = [
     (("--format", "csv"), "data.format", "csv"),
     (("--partitions", "7"), "data.partitions", 7),
     (("--currency", "EUR"), "project.currency", "EUR"),
+    (("--pca", "0.9"), "prepare.pca", 0.9),
+    (("--pca", "3"), "prepare.pca", 3),
     (("--k", "5"), "model.k", 5),
     (("--k", "auto"), "model.k", "auto"),
     (("--k-range", "3:8"), "model.k_range", [3, 8]),

@@ -12,7 +12,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from daskseg.cluster import KMeans
+from daskseg.cluster import KMeans, MiniBatchKMeans
+from daskseg.decomposition import PCA, IncrementalPCA
 
 # Name of a check, and why it cannot pass. Empty, and meant to stay so.
 EXPECTED_FAILURES: dict[str, str] = {}
@@ -21,7 +22,10 @@ EXPECTED_FAILURES: dict[str, str] = {}
 # Some checks feed four distinct points to eight clusters; the warning is right.
 # The check of array APIs skips itself unless SciPy is told to support them.
 @pytest.mark.filterwarnings("ignore:n_clusters=8, but:daskseg.errors.DasksegWarning")
-@parametrize_with_checks([KMeans()], expected_failed_checks=lambda estimator: EXPECTED_FAILURES)
+@parametrize_with_checks(
+    [KMeans(), MiniBatchKMeans(), PCA(), PCA(2, missing="pairwise"), IncrementalPCA()],
+    expected_failed_checks=lambda estimator: EXPECTED_FAILURES,
+)
 def test_estimator__passes_the_checks_of_scikit_learn(estimator, check):
     check(estimator)
 

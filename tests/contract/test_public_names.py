@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULES = (
     "daskseg",
     "daskseg.cluster",
+    "daskseg.decomposition",
     "daskseg.features",
     "daskseg.metrics",
     "daskseg.model_selection",

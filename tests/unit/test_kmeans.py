@@ -16,14 +16,12 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits, load_iris
 
 from daskseg.cluster import KMeans
-from daskseg.cluster.kmeans import sample_rows_for
-from daskseg.cluster.lloyd import iterate, pass_source
+from daskseg.cluster.exact import RowsSource
+from daskseg.cluster.lloyd import iterate
 from daskseg.cluster.parameters import seed_of
 from daskseg.engine.blocks import Blocks
 from daskseg.errors import DasksegWarning, InputError, SchemaMismatchError, UsageError
 from daskseg.inputs import measure_extent
-from daskseg.kernels.assign import exponents_of
-from daskseg.kernels.sample import SAMPLE_ROWS
 from tests import naive
 
 
@@ -111,7 +109,7 @@ def test_kmeans__keeps_its_bits_under_any_chunks(heights, width, dtype):
 
 
 def test_kmeans__keeps_its_bits_where_the_sample_is_a_part(monkeypatch):
-    monkeypatch.setattr("daskseg.cluster.kmeans.sample_rows_for", lambda k: 100)
+    monkeypatch.setattr("daskseg.cluster.starts.sample_rows_for", lambda k: 100)
     rows = blobs(2000)
     states = {
         state(KMeans(5, max_iter=3).fit(da.from_array(rows, chunks=chunks)))
@@ -183,10 +181,10 @@ def test_kmeans__inertia_belongs_to_the_centres_as_returned():
     model = KMeans(5, max_iter=1, init=rows[:5]).fit(rows)
     assert model.cluster_centers_.dtype == np.float32
     wide = model.cluster_centers_.astype(np.float64)
-    assert model.inertia_ == pytest.approx(naive.inertia_of(rows, wide), rel=1e-14)
+    assert model.inertia_ == pytest.approx(naive.inertia_of(rows, wide), rel=1e-13)
     np.testing.assert_array_equal(model.labels_, naive.labels_of(rows, wide))
     np.testing.assert_array_equal(model.labels_, model.predict(rows))
-    assert model.score(rows) == pytest.approx(-model.inertia_, rel=1e-14)
+    assert model.score(rows) == pytest.approx(-model.inertia_, rel=1e-13)
 
 
 def test_kmeans__fixpoint_stays_where_it_is():
@@ -219,7 +217,12 @@ class Counted:
         {"init": "array", "tol": 0.1},
         {"init": "dead"},
         {"algorithm": "coreset"},
+        {"algorithm": "lloyd", "init": "array"},
         {"dtype": np.float32},
+        {"init": "k-means||"},
+        {"init": "k-means||", "init_rounds": 2, "oversampling": 0.5},
+        {"metric": "cosine"},
+        {"missing": "mean"},
     ],
 )
 def test_kmeans__n_passes_counts_every_read(options):
@@ -236,9 +239,10 @@ def test_kmeans__n_passes_counts_every_read(options):
 
 
 def test_kmeans__default_fit_takes_the_promised_passes():
-    """Ranges, moments, sample, and here one step that confirms the fixpoint and its error."""
+    """Ranges with sample, and here one step that confirms the fixpoint and its error."""
     model = KMeans(5).fit(da.from_array(blobs(), chunks=(100, 3)))
-    assert (model.n_iter_, model.n_passes_) == (1, 4.0)
+    assert model.n_iter_ <= 2
+    assert model.n_passes_ == 2.0
 
 
 def test_kmeans__labels_are_lazy_for_lazy_input():
@@ -289,7 +293,7 @@ def test_kmeans__makes_fewer_clusters_of_fewer_points(n_points, n_clusters):
 
 def test_kmeans__finds_rare_points_that_the_sample_missed(monkeypatch):
     """One point in 50,000 is not in a sample of two rows; repair brings it in."""
-    monkeypatch.setattr("daskseg.cluster.kmeans.sample_rows_for", lambda k: 2)
+    monkeypatch.setattr("daskseg.cluster.starts.sample_rows_for", lambda k: 2)
     rows = np.zeros((1000, 1))
     rows[[10, 700]] = [[1.0], [3.0]]
     model = KMeans(3).fit(rows)
@@ -345,7 +349,7 @@ def test_kmeans__tol_stops_where_movements_are_small():
 def test_kmeans__algorithm_coreset_takes_no_step():
     rows = blobs(spread=0.0)
     model = KMeans(5, algorithm="coreset").fit(da.from_array(rows, chunks=(100, 3)))
-    assert (model.n_iter_, model.stopped_by_, model.n_passes_) == (0, "coreset", 4.0)
+    assert (model.n_iter_, model.stopped_by_, model.n_passes_) == (0, "coreset", 2.0)
     assert model.inertia_ == pytest.approx(naive.inertia_of(rows, model.cluster_centers_))
     given_start = KMeans(5, algorithm="coreset", init=rows[:5]).fit(rows)
     assert given_start.inertia_ < naive.inertia_of(rows, rows[:5])
@@ -357,17 +361,22 @@ def test_kmeans__algorithm_lloyd_is_exact():
 
 def test_kmeans__max_passes_bounds_the_reads():
     rows = blobs(spread=0.0)
-    for max_passes in (5, 6, 9):
-        model = KMeans(5, init="random", max_passes=max_passes).fit(rows)
-        assert model.n_passes_ == max_passes
-        assert model.stopped_by_ == "max_passes"
-    with pytest.raises(UsageError, match="max_passes=3, but this fit reads the data at least 4"):
-        KMeans(5, max_passes=3).fit(rows)
+    lazy = da.from_array(rows, chunks=(100, 3))
+    for max_passes in (3, 4, 7):
+        model = KMeans(5, init="random", algorithm="lloyd", max_passes=max_passes).fit(lazy)
+        assert (model.n_passes_, model.stopped_by_) == (max_passes, "max_passes")
+        expected = naive.inertia_of(rows, model.cluster_centers_)
+        assert model.inertia_ == pytest.approx(expected, rel=1e-13)
+    with pytest.raises(UsageError, match="max_passes=1, but this fit reads the data at least 2"):
+        KMeans(5, max_passes=1).fit(rows)
+    with pytest.raises(UsageError, match="reads the data at least 8"):
+        KMeans(5, init="k-means||", max_passes=7).fit(rows)
 
 
 def test_kmeans__max_passes_leaves_a_dead_cluster_when_it_must():
-    model = KMeans(2, init=[[0.0], [99.0]], max_passes=3).fit(FOUR)
-    assert (model.n_passes_, model.stopped_by_) == (3, "max_passes")
+    lazy = da.from_array(FOUR, chunks=(2, 1))
+    model = KMeans(2, init=[[0.0], [99.0]], max_passes=3).fit(lazy)
+    assert (model.n_passes_, model.stopped_by_) == (2, "max_passes")
 
 
 def test_kmeans__random_state_decides_the_draws():
@@ -386,20 +395,14 @@ def test_seed_of__refuses_nonsense():
         seed_of("a")
 
 
-def test_sample_rows_for__grows_with_the_clusters():
-    assert sample_rows_for(5) == SAMPLE_ROWS
-    assert sample_rows_for(1000) == 200_000
-
-
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"init": "k-means||"}, "init='k-means||' has not landed yet"),
-        ({"metric": "cosine"}, "metric='cosine' has not landed yet"),
-        ({"missing": "partial"}, "missing='partial' has not landed yet"),
+        ({"metric": "manhattan"}, "metric='manhattan' is not one of"),
+        ({"missing": "median"}, "missing='median' is not one of"),
         ({"checkpoint": "x"}, "checkpoint='x' has not landed yet"),
-        ({"oversampling": 4.0}, "oversampling=4.0 has not landed yet"),
-        ({"init_rounds": 2}, "init_rounds=2 has not landed yet"),
+        ({"oversampling": -1.0}, "oversampling=-1.0 is not a number"),
+        ({"init_rounds": 0}, "init_rounds=0 is not a whole number"),
         ({"init": "best"}, "init='best' is not one of"),
         ({"algorithm": "elkan"}, "algorithm='elkan' is not one of"),
         ({"n_clusters": 0}, "n_clusters=0 is not a whole number"),
@@ -469,6 +472,99 @@ def test_predict__refuses_defects_and_other_widths():
 
 def test_iterate__stops_without_passes():
     blocks = Blocks.from_array(FOUR)
-    source = pass_source(blocks, exponents_of(measure_extent(blocks)), lambda: 0.0)
+    source = RowsSource(blocks, measure_extent(blocks), lambda: 0.0)
     outcome = iterate(source, FOUR[:2].copy(), max_iter=5, tol=0.0)
     assert (outcome.n_iter, outcome.stopped_by) == (0, "max_passes")
+
+
+# ── k-means||, cosine, missing values ────────────────────────────────────────
+
+
+def test_kmeans__parallel_init_keeps_its_bits_on_every_scheduler(scheduler):
+    rows = blobs(n_rows=900, spread=1.0)
+    model = KMeans(8, init="k-means||", oversampling=1.0, init_rounds=2, random_state=3)
+    expected = state(model.fit(rows, sample_weight=np.arange(900.0)))
+    for chunks in ((100, 3), (77, 2)):
+        lazy = da.from_array(rows, chunks=chunks)
+        assert state(model.fit(lazy, sample_weight=np.arange(900.0))) == expected
+
+
+def test_kmeans__parallel_init_is_as_good_as_scikit_learn():
+    rows = blobs(n_rows=3000, n_blobs=20, spread=2.0)
+    reference = sklearn.cluster.KMeans(20, n_init=10, random_state=0, tol=0).fit(rows)
+    model = KMeans(20, init="k-means||").fit(rows)
+    assert model.inertia_ <= 1.01 * reference.inertia_
+
+
+def test_kmeans__parallel_init_needs_no_more_candidates_than_points():
+    rows = np.repeat(np.arange(3.0)[:, None], 20, axis=0)
+    with pytest.warns(DasksegWarning, match="but 3 clusters were made"):
+        model = KMeans(5, init="k-means||").fit(rows)
+    assert sorted(model.cluster_centers_.ravel()) == [0.0, 1.0, 2.0]
+
+
+def cosine_lloyd(rows, centres):
+    """Spherical k-means, step by step."""
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    centres = centres / np.linalg.norm(centres, axis=1, keepdims=True)
+    while True:
+        labels = (unit @ centres.T).argmax(axis=1)
+        sums = np.array([unit[labels == j].sum(axis=0) for j in range(len(centres))])
+        fresh = sums / np.linalg.norm(sums, axis=1, keepdims=True)
+        if np.allclose(fresh, centres, rtol=0, atol=1e-12):
+            return fresh, labels
+        centres = fresh
+
+
+@pytest.mark.parametrize("algorithm", ["exact", "lloyd"])
+def test_kmeans__cosine_equals_spherical_k_means(algorithm):
+    rows = blobs(spread=1.0) * np.random.default_rng(1).lognormal(0, 2, (600, 1))
+    expected, labels = cosine_lloyd(rows, rows[:6])
+    model = KMeans(6, init=rows[:6], metric="cosine", algorithm=algorithm).fit(rows)
+    np.testing.assert_allclose(model.cluster_centers_, expected, atol=1e-12)
+    np.testing.assert_array_equal(model.labels_, labels)
+    np.testing.assert_array_equal(model.predict(rows), labels)
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    cosines = (unit * expected[labels]).sum(axis=1)
+    assert model.inertia_ == pytest.approx(2 * (1 - cosines).sum(), rel=1e-10)
+    distances = model.transform(rows)
+    np.testing.assert_allclose(distances.min(axis=1), 1 - cosines, atol=1e-12)
+    assert model.score(rows) == pytest.approx(-model.inertia_, rel=1e-10)
+
+
+def test_kmeans__cosine_looks_at_directions_alone():
+    rows = blobs(spread=3.0)
+    lengths = np.random.default_rng(1).lognormal(0, 3, (600, 1))
+    plain, scaled = (KMeans(5, metric="cosine").fit(x) for x in (rows, rows * lengths))
+    np.testing.assert_array_equal(partition(plain.labels_), partition(scaled.labels_))
+    np.testing.assert_allclose(np.linalg.norm(plain.cluster_centers_, axis=1), 1.0, rtol=1e-14)
+
+
+def test_kmeans__cosine_takes_rows_without_direction():
+    rows = np.concatenate([blobs(spread=3.0), np.zeros((2, 3))])
+    model = KMeans(4, metric="cosine").fit(rows)
+    assert np.isfinite(model.cluster_centers_).all()
+    np.testing.assert_allclose(model.transform(rows[-2:]), 0.5, rtol=1e-12)
+
+
+def test_kmeans__missing_mean_equals_filled_rows():
+    rows = blobs()
+    rows[np.random.default_rng(0).random(rows.shape) < 0.1] = np.nan
+    means = np.nanmean(rows, axis=0)
+    filled = np.where(np.isnan(rows), means, rows)
+    model = KMeans(5, missing="mean").fit(rows)
+    np.testing.assert_allclose(model.fill_values_, means, rtol=1e-14)
+    expected = KMeans(5).fit(filled)
+    np.testing.assert_array_equal(model.labels_, expected.labels_)
+    assert model.inertia_ == pytest.approx(expected.inertia_, rel=1e-12)
+    np.testing.assert_array_equal(model.predict(rows), expected.labels_)
+    lazy = KMeans(5, missing="mean").fit(da.from_array(rows, chunks=(77, 2)))
+    assert state(lazy) == state(model)
+    assert not hasattr(model.set_params(missing="error").fit(filled), "fill_values_")
+
+
+def test_kmeans__missing_mean_refuses_an_empty_column():
+    rows = blobs()
+    rows[:, 1] = np.nan
+    with pytest.raises(InputError, match="column 1 has no value at all"):
+        KMeans(5, missing="mean").fit(rows)

@@ -122,6 +122,7 @@ def test_build_record__is_plain_json_without_nan(findings):
         "choice",
         "scheme",
         "prepare",
+        "pca",
         "notices",
         "run",
     }

@@ -9,24 +9,28 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daskseg.kernels import sample
+from daskseg.kernels import rng, sample
+from daskseg.kernels.moments import extent
+from daskseg.kernels.sample import Pilot
 
 
-def draw(rows, n_wanted, *, seed=0, weights=None, cuts=(), backwards=False):
-    bounds = [0, *cuts, len(rows)]
+def pilot_of(rows, floor=0.0):
     centre = rows.mean(axis=0)
-    scatter = float(((rows - centre) ** 2).sum() / len(rows))
+    return Pilot(centre, float(((rows - centre) ** 2).sum() / len(rows)), floor)
+
+
+def draw(rows, n_wanted, *, seed=0, weights=None, cuts=(), backwards=False, floor=0.0):
+    bounds = [0, *cuts, len(rows)]
+    pilot = pilot_of(rows, floor)
     parts = [
-        sample.draw(
-            rows[a:b], None if weights is None else weights[a:b], a, centre, scatter, seed, n_wanted
-        )
+        sample.scan(rows[a:b], None if weights is None else weights[a:b], a, pilot, seed, n_wanted)
         for a, b in pairwise(bounds)
     ]
     total = None
-    for part in parts[::-1] if backwards else parts:
+    for _, part in parts[::-1] if backwards else parts:
         total = part if total is None else sample.merge_samples(total, part, n_wanted)
     whole = float(len(rows)) if weights is None else math.fsum(weights)
-    return sample.finish_sample(total, whole, n_wanted)
+    return sample.finish_sample(total, n_wanted, whole)
 
 
 ROWS = np.random.default_rng(0).lognormal(0, 1.5, (3000, 3))
@@ -90,3 +94,50 @@ def test_sample__leaves_out_rows_of_weight_zero():
     known = {row.tobytes() for row in ROWS[:500]}
     assert all(row.tobytes() in known for row in found.values)
     assert math.isclose(math.fsum(found.weights), 500, rel_tol=1e-14)
+
+
+def test_scan__draws_by_the_definition():
+    """Priority: (1 + squared distance / scatter) / u, with u from seed and row."""
+    rows = ROWS[:40]
+    pilot = pilot_of(rows)
+    _, part = sample.scan(rows, None, 1000, pilot, 3, 9)
+    chance = rng.uniform(3, rng.SAMPLE, 1000, 40)
+    importance = 1.0 + ((rows - pilot.centre) ** 2).sum(axis=1) / pilot.scatter
+    order = np.argsort(-importance / chance)[:10]
+    np.testing.assert_array_equal(np.sort(part.rows), np.sort(1000 + order))
+    np.testing.assert_allclose(
+        part.priority[np.argsort(part.rows)], (importance / chance)[np.sort(order)], rtol=1e-13
+    )
+
+
+def test_scan__measures_ranges_like_extent():
+    rows = ROWS[:50].copy()
+    for defect in (None, np.nan, np.inf, -np.inf):
+        if defect is not None:
+            rows[[7, 31], 1] = defect
+        weights = np.arange(50.0)
+        seen, part = sample.scan(rows, weights, 100, pilot_of(ROWS), 0, 60)
+        for left, right in zip(seen, extent(rows, weights, 100), strict=True):
+            np.testing.assert_array_equal(left, right)
+        assert not np.isin([107, 131], part.rows).any() or defect is None
+
+
+def test_scan__with_a_floor_finds_the_same_sample():
+    plain = draw(ROWS, 100)
+    floor = float(np.sort(draw(ROWS, 300).drawn.priority)[0])
+    for cuts in ((), (1000, 1500)):
+        quick = draw(ROWS, 100, floor=floor, cuts=cuts)
+        np.testing.assert_array_equal(quick.values, plain.values)
+        np.testing.assert_array_equal(quick.weights, plain.weights)
+
+
+def test_sample__keeps_what_was_drawn_for_smaller_samples():
+    large, small = draw(ROWS, 500), draw(ROWS, 100)
+    order = np.argsort(-large.drawn.priority)
+    prefix = np.sort(large.drawn.rows[order[:100]])
+    np.testing.assert_array_equal(prefix, small.drawn.rows)
+    threshold = large.drawn.priority[order[100]]
+    weights = np.maximum(1.0, threshold / large.drawn.importance[order[:100]])
+    np.testing.assert_allclose(
+        np.sort(weights) / weights.sum(), np.sort(small.weights) / small.weights.sum()
+    )

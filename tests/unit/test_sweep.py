@@ -46,12 +46,15 @@ def test_sweep__measures_every_k_exactly():
     assert np.isnan(found.fits[1].row.silhouette)
 
 
-def test_sweep__of_few_rows_ends_where_exact_fits_end():
-    rows = blobs()
-    for k, fit in sweep(as_blocks(rows), [2, 4, 7]).fits.items():
-        exact = KMeans(k).fit(rows)
-        assert fit.row.inertia == exact.inertia_
-        np.testing.assert_array_equal(fit.centres, exact.cluster_centers_)
+def test_sweep__of_few_rows_ends_near_exact_fits_and_finishes_at_them():
+    blocks = as_blocks(blobs())
+    found = sweep(blocks, [2, 4, 7])
+    for k, fit in found.fits.items():
+        exact = KMeans(k).fit(blocks)
+        assert exact.inertia_ * (1 - 1e-12) <= fit.row.inertia <= 1.005 * exact.inertia_
+        finished = found.finish(k, blocks)
+        assert finished.inertia_ == exact.inertia_
+        np.testing.assert_array_equal(finished.labels_, exact.labels_)
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -66,11 +69,11 @@ def test_sweep__keeps_its_bits_under_any_chunks(monkeypatch, whole):
 
 
 @pytest.mark.parametrize("ks", [[3], range(2, 11)])
-def test_sweep__takes_five_passes_for_any_number_of_ks(ks):
+def test_sweep__takes_three_passes_for_any_number_of_ks(ks):
     blocks = as_blocks(da.from_array(blobs(), chunks=(100, 3)))
     with progress.recording("test") as log:
         sweep(blocks, ks)
-    assert log.passes == 5
+    assert log.passes == 3
 
 
 def test_sweep__leaves_out_what_cannot_be():
@@ -88,7 +91,8 @@ def test_sweep__seed_and_n_init_change_the_sample_and_the_starts(monkeypatch):
     monkeypatch.setattr(SWEEP_MODULE, "sample_rows_for", lambda k: 60)
     blocks = as_blocks(blobs(spread=0.5))
     base = sweep(blocks, [6])
-    assert not np.array_equal(base.sample.values, sweep(blocks, [6], 1).sample.values)
+    other = sweep(blocks, [6], 1).survey
+    assert not np.array_equal(base.survey.sample.values, other.sample.values)
     assert sweep(blocks, [6], n_init=1).to_frame().inertia[0] != base.to_frame().inertia[0]
 
 
@@ -112,8 +116,8 @@ def test_cluster_sweep__lazy_input_gives_the_same():
     assert found.curve_.equals(expected.curve_)
     assert isinstance(found.labels_, da.Array)
     np.testing.assert_array_equal(found.labels_.compute(), expected.labels_)
-    # Five for the curve; ranges and one step for the exact fit.
-    assert found.n_passes_ == 7
+    # Three for the curve, and one step for the exact fit.
+    assert found.n_passes_ == 4
 
 
 def test_cluster_sweep__every_parameter_changes_something():

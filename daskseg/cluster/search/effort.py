@@ -1,0 +1,82 @@
+"""How hard to search: numbers of rows, starts, swaps and joins by the size of the problem.
+
+Covers: the constants of the search, with what they were measured on. Does not cover: what is
+done with them (see `cluster.search.fit`).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+# Rows on which starts are made, and on which swaps and joins are.
+_SMALL_ROWS, _SMALL_ROWS_PER_CLUSTER = 8_192, 40
+_LARGE_ROWS, _LARGE_ROWS_PER_CLUSTER, _LARGE_WORK = 30_000, 200, 10_000_000
+
+
+class Effort(NamedTuple):
+    """How hard to search.
+
+    Attributes
+    ----------
+    n_islands, n_starts : int
+        Groups of starts, and starts in all; each group improves its best one by swaps.
+    n_rounds, n_tries : int
+        Rounds of swaps, and swaps tried in each.
+    population, n_generations : int
+        Solutions that are joined in pairs, and how often.
+    n_finalists, n_last_rounds : int
+        Solutions that are followed to their end on all rows, and rounds of swaps there.
+    """
+
+    n_islands: int
+    n_starts: int
+    n_rounds: int
+    n_tries: int
+    population: int
+    n_generations: int
+    n_finalists: int
+    n_last_rounds: int
+
+
+# By row-centre-feature products of a step on the large prefix; the last is for all above.
+# One start per island: the best of four found the best known centres of a heavy-tailed set in
+# 3 of 6 runs, as many islands of one start each (12) in 11 of 11.
+_EFFORTS = (
+    (4e6, Effort(16, 16, 20, 6, 8, 8, 3, 20)),
+    (4e7, Effort(12, 12, 20, 6, 6, 6, 2, 20)),
+    (4e8, Effort(6, 6, 20, 6, 4, 3, 2, 3)),
+    (float("inf"), Effort(2, 2, 3, 3, 2, 1, 1, 0)),
+)
+# With several numbers of clusters, neighbours give each other solutions.
+_SHARED = Effort(4, 4, 6, 4, 3, 2, 1, 0)
+
+
+def small_rows(n_clusters: int) -> int:
+    """Return on how many rows to make starts."""
+    return max(_SMALL_ROWS, _SMALL_ROWS_PER_CLUSTER * n_clusters)
+
+
+def large_rows(n_clusters: int, n_features: int) -> int:
+    """Return on how many rows to swap and join."""
+    by_work = _LARGE_WORK // (n_clusters * (n_features + 6))
+    return max(_LARGE_ROWS, _LARGE_ROWS_PER_CLUSTER * n_clusters, by_work)
+
+
+def effort_for(work: int, *, is_alone: bool, n_init: int | None) -> Effort:
+    """Choose how hard to search.
+
+    Parameters
+    ----------
+    work : int
+        Rows of the large prefix times clusters times features.
+    is_alone : bool
+        There is only this number of clusters.
+    n_init : int or None
+        Starts, if given.
+    """
+    effort = next(effort for most, effort in _EFFORTS if work <= most)
+    if not is_alone:
+        effort = Effort(*map(min, effort, _SHARED))
+    if n_init is None:
+        return effort
+    return effort._replace(n_starts=n_init, n_islands=min(effort.n_islands, n_init))
