@@ -1,307 +1,239 @@
-"""K-means of daskseg, scikit-learn and dask-ml on the same store, side by side in one run.
+"""K-means of daskseg and its peers on the same store, side by side in one run.
 
-Covers: time, passes, peak memory and cost (sse) of each, beside a bare read of the store.
-Every method runs in a fresh process; one JSON line per run is appended to the results.
+Covers: time, processor seconds, passes, peak memory and cost of each, beside a bare read of the
+store. Every fit runs in a fresh process; the engines alternate; one JSON line per set is
+appended to the results. Does not cover: the engines themselves (see `compare.engines`).
 See also: README.md for the question this answers and for how to read the line.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import resource
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 
-from benchmarks import sets
+from benchmarks import processes, real, records, stores
+from benchmarks.compare import engines
+from benchmarks.stores import Written
 
-ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "benchmarks" / "results" / "kmeans.jsonl"
-WARM_ROWS = 4_096
-LIBRARIES = ("daskseg", "dask", "dask-ml", "numba", "numpy", "scikit-learn", "zarr")
+RESULTS = records.RESULTS / "kmeans.jsonl"
+SLOW_S = 45.0
+"""Arbitrary: an engine that took longer is not repeated; its time stands far from the others'."""
 Result = dict[str, Any]
 
 
-# ── one method, in a process of its own ──────────────────────────────────────
-def _timed(fit: Callable[[Any], Any], rows: Any, warm: Any) -> tuple[Any, float]:
-    """Fit once on a few rows, so that compiling and importing are not timed; then for real."""
-    fit(warm)
-    start = time.perf_counter()
-    model = fit(rows)
-    return model, time.perf_counter() - start
-
-
-def bare_read(path: str, k: int, seed: int, planted: np.ndarray) -> tuple[None, Result]:
-    """Read every chunk once with as many threads as there are cores, and drop it."""
-    array = zarr.open_array(path, mode="r")
-    step = array.chunks[0]
-
-    def read(first: int) -> None:
-        array[first : first + step]
-
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(read, range(0, array.shape[0], step)))
-        seconds.append(time.perf_counter() - start)
-    return None, {"wall_s": float(np.median(seconds)), "passes": 1.0}
-
-
-def daskseg(path: str, k: int, seed: int, planted: np.ndarray) -> tuple[Any, Result]:
-    """Fit daskseg at its defaults from the store; reading is timed."""
-    from daskseg.cluster import KMeans  # noqa: PLC0415 - each process loads its own library
-
-    warm = np.asarray(zarr.open_array(path, mode="r")[:WARM_ROWS])
-    model, wall_s = _timed(lambda X: KMeans(k, random_state=seed).fit(X), path, warm)
-    facts = {
-        "passes": float(model.n_passes_),
-        "n_iter": int(model.n_iter_),
-        "stopped_by": str(model.stopped_by_),
-        "sse_reported": float(model.inertia_),
-    }
-    return np.asarray(model.cluster_centers_), {"wall_s": wall_s, **facts}
-
-
-def sklearn(path: str, k: int, seed: int, planted: np.ndarray) -> tuple[Any, Result]:
-    """Fit scikit-learn at its defaults; the rows are in memory before the clock starts."""
-    from sklearn.cluster import KMeans  # noqa: PLC0415
-
-    rows = np.asarray(zarr.open_array(path, mode="r")[:])
-    model, wall_s = _timed(lambda X: KMeans(k, random_state=seed).fit(X), rows, rows[:WARM_ROWS])
-    facts = {"n_iter": int(model.n_iter_), "sse_reported": float(model.inertia_)}
-    return model.cluster_centers_, {"wall_s": wall_s, **facts}
-
-
-def from_planted(path: str, k: int, seed: int, planted: np.ndarray) -> tuple[Any, Result]:
-    """Fit scikit-learn from the planted centres: a reference of cost, not a competitor."""
-    from sklearn.cluster import KMeans  # noqa: PLC0415
-
-    rows = np.asarray(zarr.open_array(path, mode="r")[:])
-    start = time.perf_counter()
-    model = KMeans(k, init=planted.astype(rows.dtype), n_init=1, tol=0.0).fit(rows)
-    return model.cluster_centers_, {"wall_s": time.perf_counter() - start}
-
-
-def minibatch_epoch(path: str, k: int, seed: int, planted: np.ndarray) -> tuple[Any, Result]:
-    """One epoch of scikit-learn's MiniBatchKMeans.partial_fit over the store, chunk by chunk."""
-    from sklearn.cluster import MiniBatchKMeans  # noqa: PLC0415
-
-    array = zarr.open_array(path, mode="r")
-    step = array.chunks[0]
-
-    def fit(source: Any) -> Any:
-        model = MiniBatchKMeans(k, random_state=seed, n_init=1)
-        for first in range(0, source.shape[0], step):
-            model.partial_fit(np.asarray(source[first : first + step]))
-        return model
-
-    model, wall_s = _timed(fit, array, np.asarray(array[:WARM_ROWS]))
-    return model.cluster_centers_, {"wall_s": wall_s, "passes": 1.0}
-
-
-def dask_ml(path: str, k: int, seed: int, planted: np.ndarray) -> tuple[Any, Result]:
-    """Fit dask-ml at its defaults; the rows are persisted in memory before the clock starts."""
-    import dask.array as da  # noqa: PLC0415
-    from dask_ml.cluster import KMeans  # noqa: PLC0415
-
-    rows = da.from_zarr(path).persist()
-    warm = rows[:WARM_ROWS].persist()
-    model, wall_s = _timed(lambda X: KMeans(k, random_state=seed).fit(X), rows, warm)
-    facts = {"n_iter": int(model.n_iter_), "sse_reported": float(model.inertia_)}
-    return np.asarray(model.cluster_centers_), {"wall_s": wall_s, **facts}
-
-
-METHODS = {
-    "bare-read": bare_read,
-    "daskseg": daskseg,
-    "sklearn": sklearn,
-    "dask-ml": dask_ml,
-    "minibatch-epoch": minibatch_epoch,
-    "from-planted": from_planted,
-}
-
-
-def _child(method: str, folder: Path, k: int, seed: int) -> None:
-    planted = np.load(folder / "planted.npy")
-    centres, facts = METHODS[method](str(folder / "rows.zarr"), k, seed, planted)
-    if centres is not None:
-        np.save(folder / f"{method}.npy", centres)
-    facts["peak_rss_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps(facts))
-
-
 # ── the run ──────────────────────────────────────────────────────────────────
-def sse_of(path: Path, centres: np.ndarray) -> float:
-    """Return the cost of centres on all rows of a store, in float64."""
-    array = zarr.open_array(str(path), mode="r")
-    step = array.chunks[0]
-    # Moved to the mean of the centres, so that the expanded square keeps its digits.
-    origin = centres.mean(axis=0, dtype=np.float64)
-    moved = centres.astype(np.float64) - origin
-    norms = (moved**2).sum(axis=1)
-    total = 0.0
-    for first in range(0, array.shape[0], step):
-        rows = np.asarray(array[first : first + step]).astype(np.float64) - origin
-        nearest = np.argmin(norms - 2.0 * rows @ moved.T, axis=1)
-        total += float(((rows - moved[nearest]) ** 2).sum())
-    return total
-
-
-def _run_method(method: str, folder: Path, k: int, seed: int, timeout_s: float) -> Result:
-    command = [sys.executable, "-m", "benchmarks.compare.kmeans", "--child", method]
-    command += ["--folder", str(folder), "--k", str(k), "--seed", str(seed)]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, check=False, cwd=ROOT, text=True, timeout=timeout_s
-        )
-    except subprocess.TimeoutExpired:
-        return {"status": f"stopped after {timeout_s:g} s"}
-    if done.returncode < 0:
-        return {"status": f"killed by signal {-done.returncode}"}
-    if done.returncode:
-        return {"status": f"failed: {(done.stderr.strip().splitlines() or ['?'])[-1]}"}
-    result: Result = {"status": "ok", **json.loads(done.stdout.splitlines()[-1])}
-    saved = folder / f"{method}.npy"
+def _run_engine(name: str, written: Written, seed: int, timeout_s: float) -> Result:
+    folder = written.path.parent
+    command = [sys.executable, "-m", "benchmarks.compare.kmeans", "--child", name]
+    command += ["--folder", str(folder), "--k", str(written.case.k), "--seed", str(seed)]
+    result = processes.run(command, records.ROOT, timeout_s)
+    tree_bytes = result.pop("tree_rss_bytes", 0)
+    if result["status"] != "ok":
+        return result
+    result["peak_rss_bytes"] = max(result["peak_rss_bytes"], tree_bytes)
+    saved = folder / f"{name}.npy"
     if saved.exists():
-        result["sse"] = sse_of(folder / "rows.zarr", np.load(saved))
+        result["sse"] = stores.sse_of(written.path, np.load(saved))
     return result
 
 
-def _add_ratios(methods: dict[str, Result]) -> None:
-    """Add time beside daskseg's and beside bare reads, and cost beside the best of the run."""
-    costs = [result["sse"] for result in methods.values() if "sse" in result]
-    own = methods.get("daskseg", {}).get("wall_s")
-    read = methods.get("bare-read", {}).get("wall_s")
-    for result in methods.values():
+def run_rounds(
+    names: list[str], written: Written, arguments: argparse.Namespace, deadline: float
+) -> dict[str, Result]:
+    """Run all engines round by round, until each has its repetitions or time is up."""
+    found: dict[str, list[Result]] = {name: [] for name in names}
+    for repeat in range(arguments.repeats):
+        for name in names:
+            runs = found[name]
+            if repeat and (runs[0]["status"] != "ok" or runs[0]["wall_s"] > SLOW_S):
+                continue
+            absent = engines.why_absent(name)
+            left_s = min(arguments.timeout, deadline - time.perf_counter())
+            if absent or left_s <= 0:
+                word = absent or "skipped: the time of this run was up"
+                found[name] += [] if runs else [{"status": word}]
+                continue
+            print(f"{written.case.set}: {name}, round {repeat + 1}", file=sys.stderr)
+            result = _run_engine(name, written, arguments.seed, left_s)
+            if repeat and result["status"] != "ok":
+                continue
+            runs.append(result)
+    return {name: _median(runs) for name, runs in found.items()}
+
+
+def _median(runs: list[Result]) -> Result:
+    """Return the run of the median time, with the times of all."""
+    timed = sorted((one for one in runs if "wall_s" in one), key=lambda one: one["wall_s"])
+    if not timed:
+        return runs[0]
+    middle = dict(timed[(len(timed) - 1) // 2])
+    middle["peak_rss_bytes"] = max(one["peak_rss_bytes"] for one in timed)
+    return {**middle, "walls_s": [one["wall_s"] for one in runs]}
+
+
+def add_ratios(results: dict[str, Result], best_sse: float | None) -> None:
+    """Add time beside daskseg's and beside bare reads, and cost beside the best.
+
+    Parameters
+    ----------
+    results : dict
+        By engine; changed in place.
+    best_sse : float or None
+        The best cost known of these rows from any run.
+    """
+    costs = [result["sse"] for result in results.values() if "sse" in result]
+    own = results.get("daskseg", {}).get("wall_s")
+    read = results.get("bare-read", {}).get("wall_s")
+    for result in results.values():
         if "sse" in result:
             result["sse_ratio"] = result["sse"] / min(costs)
+            if best_sse is not None:
+                result["excess"] = result["sse"] / best_sse - 1.0
         if own and "wall_s" in result:
             result["time_ratio"] = result["wall_s"] / own
+        if own and "wall_at_least_s" in result:
+            result["time_ratio_at_least"] = result["wall_at_least_s"] / own
         if read and "wall_s" in result:
             result["bare_reads"] = result["wall_s"] / read
+        if read and result.get("passes") and "passes_s" in result:
+            result["pass_ratio"] = result["passes_s"] / result["passes"] / read
 
 
-def _git(*arguments: str) -> str:
-    command = ["git", *arguments]
-    done = subprocess.run(command, capture_output=True, check=False, cwd=ROOT, text=True)
-    return done.stdout.strip()
+# ── the table ────────────────────────────────────────────────────────────────
+HEAD = (
+    "engine",
+    "seconds",
+    "times daskseg's",
+    "CPU s",
+    "peak MiB",
+    "cost above best",
+    "passes",
+    "a pass, in bare reads",
+)
 
 
-def _circumstances() -> Result:
-    versions = {}
-    for name in LIBRARIES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {
-        "commit": _git("rev-parse", "--short", "HEAD") or None,
-        "dirty": bool(_git("status", "--porcelain")),
-        "machine": {
-            "kind": platform.machine(),
-            "cores": os.cpu_count(),
-            "memory_gib": round(memory_bytes / 2**30, 1),
-        },
-        "python": platform.python_version(),
-        "versions": versions,
-    }
+def _cell(result: Result, key: str, form: str, factor: float = 1.0) -> str:
+    value = result.get(key)
+    return "" if value is None else format(value * factor, form)
 
 
-def _print_table(record: Result) -> None:
-    print(f"{record['set']}, {record['n_rows']:,} x {record['n_features']}, k = {record['k']}")
-    print(f"{'method':16}{'wall_s':>9}{'time':>9}{'passes':>8}{'reads':>8}{'MiB':>8}{'sse':>11}")
-    for method, result in record["methods"].items():
+def table_of(record: Result) -> str:
+    """Return the table of a record, as the README shows it."""
+    rows = []
+    for name, result in record["methods"].items():
         if result["status"] != "ok":
-            print(f"{method:16}{result['status']}")
+            least = _cell(result, "time_ratio_at_least", ".2f")
+            least = f"> {least}" if least else ""
+            rows.append((name, result["status"], least, *[""] * (len(HEAD) - 3)))
             continue
-        cells = (
-            ("wall_s", 9, "9.3f", 1.0),
-            ("time_ratio", 9, "8.2f", 1.0),
-            ("passes", 8, "8.2f", 1.0),
-            ("bare_reads", 8, "8.1f", 1.0),
-            ("peak_rss_bytes", 8, "8.0f", 2.0**-20),
-            ("sse_ratio", 11, "11.6f", 1.0),
+        rows.append(
+            (
+                name,
+                _cell(result, "wall_s", ".2f"),
+                _cell(result, "time_ratio", ".2f"),
+                _cell(result, "cpu_s", ".2f"),
+                _cell(result, "peak_rss_bytes", ",.0f", 2.0**-20),
+                _cell(result, "excess", ".3%"),
+                _cell(result, "passes", ".2f"),
+                _cell(result, "pass_ratio", ".2f"),
+            )
         )
-        line = f"{method:16}"
-        for key, width, form, factor in cells:
-            value = result.get(key)
-            text = "-" if value is None else format(value * factor, form)
-            line += f"{text + ('x' if key == 'time_ratio' and value is not None else ''):>{width}}"
-        print(line)
+    title = (
+        f"{record['set']}, {record['n_rows']:,} x {record['n_features']} {record['dtype']}, "
+        f"k = {record['k']}, seed {record['seed']}; {records.machine_words(record)}"
+    )
+    return f"{title}\n\n{records.table(HEAD, rows)}\n"
+
+
+# ── the command ──────────────────────────────────────────────────────────────
+def _count(text: str) -> int:
+    return int(float(text))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--set", default="blobs,audience", help="comma-separated, in order")
+    parser.add_argument("--rows", type=_count, help="default: that of the set")
+    parser.add_argument("--k", type=int, help="default: that of the set")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--dtype", choices=("float32", "float64"))
+    parser.add_argument("--methods", default=",".join(engines.ENGINES), help="in order")
+    parser.add_argument("--repeats", type=int, default=3, help="rounds over all engines")
+    parser.add_argument("--timeout", type=float, default=3_600.0, help="seconds for each fit")
+    parser.add_argument("--budget", type=float, default=1e9, help="seconds for the whole run")
+    parser.add_argument("--chunk-mib", type=float, default=stores.CHUNK_BYTES / 2**20)
+    parser.add_argument("--data", type=Path, help=f"real tables; default: ${real.VARIABLE}")
+    parser.add_argument("--scratch", type=Path, help="where stores are made; default: temporary")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--best-known", type=Path, default=records.BEST_KNOWN)
+    parser.add_argument("--child", choices=sorted(engines.ENGINES), help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    return parser
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--set", choices=sorted(sets.SPECS), default="blobs")
-    parser.add_argument("--rows", type=lambda text: int(float(text)), default=500_000)
-    parser.add_argument("--k", type=int, help="default: that of the set")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
-    parser.add_argument("--methods", default=",".join(METHODS), help="comma-separated, in order")
-    parser.add_argument("--timeout", type=float, default=3_600.0, help="seconds for each method")
-    parser.add_argument("--scratch", type=Path, help="where the store is made; default: temporary")
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--child", choices=sorted(METHODS), help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser = _parser()
     arguments = parser.parse_args()
-    unknown = set(arguments.methods.split(",")) - set(METHODS)
-    if unknown:
-        parser.error(f"unknown methods {sorted(unknown)}; known are {', '.join(METHODS)}")
+    for given, known in (
+        (arguments.methods, list(engines.ENGINES)),
+        (arguments.set, stores.names()),
+    ):
+        unknown = set(given.split(",")) - set(known)
+        if unknown:
+            parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(known)}")
     return arguments
 
 
-def main() -> None:
-    """Make the store, run the methods one after another, append the line."""
-    arguments = _arguments()
-    spec = sets.SPECS[arguments.set]
-    k = arguments.k or spec.n_clusters
-    if arguments.child:
-        _child(arguments.child, arguments.folder, k, arguments.seed)
-        return
-    methods = arguments.methods.split(",")
-    with tempfile.TemporaryDirectory(prefix="kmeans-", dir=arguments.scratch) as name:
-        folder = Path(name)
-        planted = sets.write_store(
-            folder / "rows.zarr", arguments.set, arguments.rows, arguments.seed, arguments.dtype
+def compare(name: str, arguments: argparse.Namespace, deadline: float) -> Result:
+    """Make the store of a set, run the engines, and return the record."""
+    with tempfile.TemporaryDirectory(prefix="kmeans-", dir=arguments.scratch) as folder:
+        written = stores.write(
+            Path(folder) / "rows.zarr",
+            name,
+            n_rows=arguments.rows,
+            k=arguments.k,
+            seed=arguments.seed,
+            dtype=arguments.dtype,
+            chunk_bytes=int(arguments.chunk_mib * 2**20),
+            folder=arguments.data,
         )
-        if len(planted) != k:
+        np.save(Path(folder) / "planted.npy", written.planted)
+        methods = arguments.methods.split(",")
+        if len(written.planted) != written.case.k:
             methods = [method for method in methods if method != "from-planted"]
-        np.save(folder / "planted.npy", planted)
-        results = {
-            method: _run_method(method, folder, k, arguments.seed, arguments.timeout)
-            for method in methods
-        }
-    _add_ratios(results)
-    record = {
-        "benchmark": "compare/kmeans",
-        "set": arguments.set,
-        "n_rows": arguments.rows,
-        "n_features": spec.n_features,
-        "dtype": arguments.dtype,
-        "data_bytes": arguments.rows * spec.n_features * np.dtype(arguments.dtype).itemsize,
-        "k": k,
-        "seed": arguments.seed,
-        **_circumstances(),
-        "methods": results,
-    }
-    _print_table(record)
-    arguments.results.parent.mkdir(parents=True, exist_ok=True)
-    with arguments.results.open("a", encoding="utf-8") as lines:
-        lines.write(json.dumps(record) + "\n")
+        record = {"benchmark": "compare/kmeans", **written.facts(), **records.circumstances()}
+        results = run_rounds(methods, written, arguments, deadline)
+        costs = {engine: one["sse"] for engine, one in results.items() if "sse" in one}
+        best = records.improve(written, costs, arguments.best_known)["sse"] if costs else None
+    add_ratios(results, best)
+    return {**record, "best_known_sse": best, "repeats": arguments.repeats, "methods": results}
+
+
+def main() -> None:
+    """Compare on each set, print the tables, append the lines."""
+    arguments = _arguments()
+    if arguments.child:
+        engines.run(arguments.child, engines.Job(arguments.folder, arguments.k, arguments.seed))
+        return
+    started = time.perf_counter()
+    names = arguments.set.split(",")
+    for number, name in enumerate(names):
+        # What is left of the time is shared by the sets that are left.
+        now = time.perf_counter()
+        left_s = arguments.budget - (now - started)
+        try:
+            record = compare(name, arguments, now + left_s / (len(names) - number))
+        except real.MissingTable as error:
+            print(f"{name}: skipped: {error}\n")
+            continue
+        print(table_of(record))
+        records.append(arguments.results, record)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from daskseg.cluster.exact import RowsSource
+from daskseg.cluster.lloyd import Outcome
 from daskseg.cluster.view import View
 from daskseg.engine import passes
 from daskseg.engine.blocks import Blocks, Rows
@@ -41,6 +43,10 @@ class CentreModel(
 
     cluster_centers_: NDArray[Any]
     labels_: Any
+    inertia_: float
+    n_iter_: int
+    stopped_by_: str
+    history_: list[dict[str, float]]
     fill_values_: Floats
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
@@ -108,6 +114,25 @@ class CentreModel(
 
     def _wide_centres(self) -> Floats:
         return np.asarray(self.cluster_centers_, dtype=np.float64)
+
+    def _measure(self, source: RowsSource, outcome: Outcome, *, keep_labels: bool) -> None:
+        """Set the attributes of a fit; error and labels belong to the centres as returned."""
+        self.cluster_centers_ = outcome.centres.astype(source.blocks.dtype)
+        self.n_iter_ = outcome.n_iter
+        self.stopped_by_ = outcome.stopped_by
+        self.history_ = outcome.history
+        centres = self._wide_centres()
+        sse, is_trusted = source.sse_of(centres)
+        # The pass that was kept back may have been spent on the sums.
+        may_read = source.passes_left() >= 0
+        if keep_labels or (may_read and not is_trusted):
+            direct, found = squared_error(
+                source.blocks, self._view(), centres, source.extent, keep_labels=keep_labels
+            )
+            sse = sse if is_trusted else direct
+            if keep_labels:
+                self.labels_ = np.concatenate(found)
+        self.inertia_ = sse
 
     def _map(self, X: Any, func: Any, width: int | None, dtype: Any) -> Any:
         """Apply ``func(view, values, centres)`` to rows whose features have been checked."""

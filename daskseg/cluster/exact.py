@@ -30,6 +30,7 @@ from daskseg.kernels import assign, labels, partial, partial_steps, steps, tiles
 from daskseg.kernels.assign import Moving, Near, StepGrid, StepPart
 from daskseg.kernels.labels import Farthest
 from daskseg.kernels.moments import Extent
+from daskseg.kernels.sample import Sensitivity
 
 Floats = NDArray[np.float64]
 # Arbitrary: distances that one job of a step in memory computes; fewer are not worth a task.
@@ -113,7 +114,7 @@ class RowsSource:
         self.extent = extent
         self.grid = assign.step_grid(extent)
         self.square = Fraction(0)
-        self._passes_left = passes_left
+        self.passes_left = passes_left
         self._margins = margins
         self._project = project
         self._share = share
@@ -132,7 +133,7 @@ class RowsSource:
         """Sum all rows by their nearest centre. One pass, or none under the certificate."""
         if self._is_known(centres):
             return self._step_near(centres)
-        return self._read(centres) if self._passes_left() >= 1 else None
+        return self._read(centres) if self.passes_left() >= 1 else None
 
     def _is_known(self, centres: Floats) -> bool:
         """Say whether the sums follow from what the last pass kept."""
@@ -244,13 +245,10 @@ class RowsSource:
         """Return the squared error of the centres of a step, nearly exact."""
         return float(self._meaning.quick_sse(part, self.grid, centres, self.square))
 
-    def sse_of(self, centres: Floats) -> float | None:
-        """Return the squared error of centres, rounded once.
+    def sse_of(self, centres: Floats) -> tuple[float, bool]:
+        """Return the squared error of centres, rounded once, and whether to trust it.
 
-        Returns
-        -------
-        float or None
-            None if the sums do not give it: the rounding of single rows would show in it.
+        It is not to be trusted where the rounding of single rows may show in it.
 
         Notes
         -----
@@ -259,7 +257,12 @@ class RowsSource:
         part = self._read(centres) if not self._is_known(centres) else self._step_near(centres)
         sse: float = self._meaning.total_sse(part, self.grid, centres, self.square)
         error = self._meaning.sse_bound(part, self.grid, self.square)
-        return sse if error <= TRUSTED_ERROR * sse else None
+        return sse, error <= TRUSTED_ERROR * sse
+
+    def sensitivity(self, part: StepPart, centres: Floats) -> Sensitivity:
+        """Say what a step tells about the rows, for a sample led by its centres."""
+        sizes = np.array([float(weight) for weight in steps.weights_of(part, self.grid)])
+        return Sensitivity(centres, sizes, self.sse(part, centres))
 
     def mean_variance(self, part: StepPart) -> float:
         """Return the mean variance of the features over all rows."""
@@ -267,7 +270,7 @@ class RowsSource:
 
     def farthest(self, centres: Floats, n_wanted: int) -> Farthest | None:
         """Find the rows farthest from their centres. One pass."""
-        if self._passes_left() < 1:
+        if self.passes_left() < 1:
             return None
         merge = functools.partial(labels.merge_farthest, n_wanted=n_wanted)
         found: Farthest = passes.reduce(

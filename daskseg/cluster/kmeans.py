@@ -11,12 +11,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from daskseg.cluster.centres import CentreModel, squared_error
+from daskseg.cluster.centres import CentreModel
 from daskseg.cluster.exact import RowsSource
 from daskseg.cluster.lloyd import Outcome, iterate
 from daskseg.cluster.parameters import check_count, check_landed, check_number, seed_of
+from daskseg.cluster.second_look import is_misjudged, look_again
 from daskseg.cluster.sphere import to_unit
-from daskseg.cluster.starts import Plan, Start, choose_start, given_centres
+from daskseg.cluster.starts import Plan, Start, choose_start, given_centres, margins_of
 from daskseg.cluster.view import View
 from daskseg.engine import passes, progress
 from daskseg.engine.blocks import Blocks
@@ -26,6 +27,8 @@ from daskseg.metrics.moments import column_means
 
 INITS = ("coreset", "k-means||", "k-means++", "random")
 ALGORITHMS = ("exact", "lloyd", "coreset")
+# A step with the centres in hand, at most two draws, and a step with the centres found.
+_SECOND_LOOK_PASSES = 4
 METRICS = ("euclidean", "cosine")
 
 
@@ -217,6 +220,10 @@ class KMeans(CentreModel):
         self, blocks: Blocks, start: Start, log: progress.PassLog, *, keep_labels: bool
     ) -> None:
         source = self._source(blocks, start, log)
+        better = self._look_again(source, start)
+        if better is not None:
+            start = better
+            source = self._source(blocks, start, log)
         outcome = self._iterate(source, start)
         self._measure(source, outcome, keep_labels=keep_labels)
         self.n_passes_ = log.passes
@@ -302,24 +309,26 @@ class KMeans(CentreModel):
             gaps=self.missing == "partial",
         )
 
+    def _look_again(self, source: RowsSource, start: Start) -> Start | None:
+        """Take one step, and search another sample if all rows are unlike the first one."""
+        known = start.sample
+        if known is None or known.is_whole or len(start.centres) < self.n_clusters:
+            return None
+        if self.algorithm == "coreset" or source.passes_left() < _SECOND_LOOK_PASSES:
+            return None
+        part = source.step(start.centres)
+        if part is None or not is_misjudged(source.sse(part, start.centres), start.expected):
+            return None
+        n_init = None if self.n_init == "auto" else int(self.n_init)
+        lead = source.sensitivity(part, start.centres)
+        found = look_again(source.blocks, lead, known, seed_of(self.random_state), n_init=n_init)
+        if found is None:
+            return None
+        centres, sample = found
+        margins = margins_of(sample.values, sample.weights, source.blocks)
+        return Start(centres, start.extent, margins)
+
     def _iterate(self, source: RowsSource, start: Start) -> Outcome:
         if self.algorithm == "coreset":
             return Outcome(start.centres, stopped_by="coreset")
         return iterate(source, start.centres, max_iter=int(self.max_iter), tol=float(self.tol))
-
-    def _measure(self, source: RowsSource, outcome: Outcome, *, keep_labels: bool) -> None:
-        """Set the attributes; squared error and labels belong to the centres as returned."""
-        self.cluster_centers_ = outcome.centres.astype(source.blocks.dtype)
-        self.n_iter_ = outcome.n_iter
-        self.stopped_by_ = outcome.stopped_by
-        self.history_ = outcome.history
-        centres = self._wide_centres()
-        sse = source.sse_of(centres)
-        if sse is None or keep_labels:
-            direct, labels = squared_error(
-                source.blocks, self._view(), centres, source.extent, keep_labels=keep_labels
-            )
-            sse = direct if sse is None else sse
-            if keep_labels:
-                self.labels_ = np.concatenate(labels)
-        self.inertia_ = sse

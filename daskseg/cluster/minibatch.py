@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from daskseg.cluster.centres import CentreModel, squared_error
+from daskseg.cluster.centres import CentreModel
 from daskseg.cluster.growing import Grown, Growth, grow, start_on
 from daskseg.cluster.parameters import check_count, check_landed, check_number, seed_of
 from daskseg.cluster.running import Running, absorb, draw_rows, lost_clusters
@@ -167,7 +167,7 @@ class MiniBatchKMeans(CentreModel):
                     "are fewer rows than clusters. Ask for fewer clusters."
                 )
             grown = grow(blocks, self._plan(blocks))
-            self._measure(blocks, grown, keep_labels=not is_lazy(rows))
+            self._keep(grown, keep_labels=not is_lazy(rows))
         if is_lazy(rows):
             self.labels_ = self._map(replace(blocks, weights=None), View.labels, None, np.int32)
         self.n_passes_ = log.passes
@@ -269,29 +269,16 @@ class MiniBatchKMeans(CentreModel):
             local=blocks.in_memory,
         )
 
-    def _measure(self, blocks: Blocks, grown: Grown, *, keep_labels: bool) -> None:
-        """Set the attributes; squared error and labels belong to the centres as returned."""
+    def _keep(self, grown: Grown, *, keep_labels: bool) -> None:
+        """Set the attributes, and what a later `partial_fit` goes on from."""
         outcome, source = grown.outcome, grown.source
-        self.cluster_centers_ = outcome.centres.astype(blocks.dtype)
-        self.n_iter_ = outcome.n_iter
-        self.stopped_by_ = outcome.stopped_by
-        self.history_ = outcome.history
-        centres = self._wide_centres()
-        sse = source.sse_of(centres)
+        self._measure(source, outcome, keep_labels=keep_labels)
         # At these very centres the sums are known now.
-        part = source.step(centres)
+        part = source.step(self._wide_centres())
         assert part is not None
         mass = np.array([float(weight) for weight in steps.weights_of(part, source.grid)])
-        if sse is None or keep_labels:
-            direct, found = squared_error(
-                blocks, self._view(), centres, source.extent, keep_labels=keep_labels
-            )
-            sse = direct if sse is None else sse
-            if keep_labels:
-                self.labels_ = np.concatenate(found)
-        self.inertia_ = sse
         self._running = Running(outcome.centres, mass, grown.n_used, grown.n_batches)
-        self._publish(self._running, blocks.dtype)
+        self._publish(self._running, source.blocks.dtype)
 
     def _begin(self, blocks: Blocks, plan: Growth) -> tuple[Running, Any]:
         """Choose where the centres of running means begin."""

@@ -55,6 +55,11 @@ class Plan(NamedTuple):
     project: Project | None
     seed: int
 
+    @property
+    def init_name(self) -> str:
+        """The name of the start; "array" for centres of the caller."""
+        return self.init if isinstance(self.init, str) else "array"
+
 
 class Start(NamedTuple):
     """First centres, and what was learned on the way.
@@ -65,17 +70,24 @@ class Start(NamedTuple):
         Fewer if it is known that the rows have fewer distinct points.
     extent : Extent
     margins : Margins
+    sample : Sample or None
+        In which the centres were searched, where they were.
+    expected : float
+        Squared error of the centres on that sample.
     """
 
     centres: Floats
     extent: Extent
     margins: Margins
+    sample: Sample | None = None
+    expected: float = 0.0
 
 
-def start_from(centres: Floats, found: Survey, blocks: Blocks) -> Start:
-    """Begin with known centres on surveyed rows."""
+def start_from(centres: Floats, expected: float, found: Survey, blocks: Blocks) -> Start:
+    """Begin with centres that were searched in the sample of a survey."""
     sample = found.sample
-    return Start(centres, found.extent, _margins(sample.values, sample.weights, blocks))
+    margins = margins_of(sample.values, sample.weights, blocks)
+    return Start(centres, found.extent, margins, sample, expected)
 
 
 def given_centres(init: Any, n_clusters: int, n_features: int) -> Floats:
@@ -111,7 +123,7 @@ def choose_start(blocks: Blocks, plan: Plan) -> Start:
     """
     if not isinstance(plan.init, str) and not plan.refine:
         return _given(blocks, plan, plan.init)
-    if isinstance(plan.init, str) and plan.init == "k-means||":
+    if plan.init_name == "k-means||":
         found = survey(blocks, plan.seed, 1)
         sample = draw_candidates(
             blocks,
@@ -124,8 +136,8 @@ def choose_start(blocks: Blocks, plan: Plan) -> Start:
     else:
         found = survey(blocks, plan.seed, sample_rows_for(plan.n_clusters))
         sample = found.sample
-        margins = _margins(sample.values, sample.weights, blocks)
-    centres = _on_sample(sample, plan, local=blocks.in_memory)
+        margins = margins_of(sample.values, sample.weights, blocks)
+    centres, expected = _on_sample(sample, plan, local=blocks.in_memory)
     if plan.project is not None:
         centres = plan.project(centres)
     if plan.refine:
@@ -134,7 +146,8 @@ def choose_start(blocks: Blocks, plan: Plan) -> Start:
         # All rows may have points that the sample has not; a step over them fills the repeats.
         missing = plan.n_clusters - len(centres)
         centres = np.concatenate([centres, np.tile(centres[:1], (missing, 1))])
-    return Start(centres, found.extent, margins)
+    is_searched = plan.init_name == "coreset" and plan.project is None and not plan.refine
+    return Start(centres, found.extent, margins, sample if is_searched else None, expected)
 
 
 def _given(blocks: Blocks, plan: Plan, centres: Floats) -> Start:
@@ -143,15 +156,16 @@ def _given(blocks: Blocks, plan: Plan, centres: Floats) -> Start:
     return Start(centres, measure_extent(blocks), _pilot_margins(blocks, plan.seed))
 
 
-def _on_sample(sample: Sample, plan: Plan, *, local: bool) -> Floats:
+def _on_sample(sample: Sample, plan: Plan, *, local: bool) -> tuple[Floats, float]:
+    """Return first centres, and their squared error on the sample where it is known."""
     if not isinstance(plan.init, str):
-        return plan.init
+        return plan.init, 0.0
     if plan.init == "k-means++":
-        return plus_plus_start(sample, plan.n_clusters, plan.seed, plan.n_init or 1)
+        return plus_plus_start(sample, plan.n_clusters, plan.seed, plan.n_init or 1), 0.0
     if plan.init == "random":
-        return random_start(sample, plan.n_clusters, plan.seed, plan.n_init or 1)
-    found = search(sample, [plan.n_clusters], plan.seed, n_init=plan.n_init, local=local)
-    return found[0].centres
+        return random_start(sample, plan.n_clusters, plan.seed, plan.n_init or 1), 0.0
+    found = search(sample, [plan.n_clusters], plan.seed, n_init=plan.n_init, local=local)[0]
+    return found.centres, found.sse
 
 
 def _refined(sample: Sample, centres: Floats, project: Project | None) -> Floats:
@@ -160,19 +174,20 @@ def _refined(sample: Sample, centres: Floats, project: Project | None) -> Floats
         rows,
         extent(sample.values, sample.weights, 0),
         lambda: np.inf,
-        _margins(sample.values, sample.weights, rows),
+        margins_of(sample.values, sample.weights, rows),
         project=project,
         share=0.0,
     )
     return iterate(source, centres, max_iter=MAX_SAMPLE_STEPS, tol=0.0).centres
 
 
-def _margins(values: NDArray[Any], weights: Floats, blocks: Blocks) -> Margins:
+def margins_of(values: NDArray[Any], weights: Floats, blocks: Blocks) -> Margins:
+    """Make margins from a sample of the rows of some blocks."""
     return Margins(values, weights, blocks.n_rows, blocks.dtype.itemsize)
 
 
 def _pilot_margins(blocks: Blocks, seed: int) -> Margins:
     if keeps_all(blocks.n_rows, blocks.n_features, blocks.dtype.itemsize):
-        return _margins(np.empty((0, blocks.n_features)), np.empty(0), blocks)
+        return margins_of(np.empty((0, blocks.n_features)), np.empty(0), blocks)
     values, _ = read_pilot(blocks, seed)
-    return _margins(values, np.ones(len(values)), blocks)
+    return margins_of(values, np.ones(len(values)), blocks)

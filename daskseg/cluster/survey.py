@@ -177,18 +177,38 @@ def _pilot(blocks: Blocks, seed: int, n_wanted: int) -> Pilot:
     sq_dist = sq_distances(values, centre[None])[0]
     scatter = sum_floats(sq_dist * weights) / mass
     importance = weights * (1.0 + sq_dist / scatter) if scatter > 0 else weights
-    return Pilot(centre, scatter, _floor(importance, blocks.n_rows, n_wanted))
+    repeats = np.ones(len(importance))
+    floor = priority_floor(importance, repeats, blocks.n_rows, n_wanted)
+    return Pilot(centre, scatter, floor)
 
 
-def _floor(importance: Floats, n_rows: int, n_wanted: int) -> float:
-    """Find the priority above which about twice as many rows lie as are wanted."""
-    wanted_share = _FLOOR_EXCESS * (n_wanted + 1) / n_rows
-    if wanted_share >= 0.5:
+def priority_floor(importance: Floats, repeats: Floats, n_rows: float, n_wanted: int) -> float:
+    """Find the priority above which about twice as many rows lie as are wanted.
+
+    Parameters
+    ----------
+    importance : ndarray of shape (n,), float64
+        Of some rows.
+    repeats : ndarray of shape (n,), float64
+        How many of all rows each of them stands for, up to a factor.
+    n_rows : float
+        Number of all rows.
+    n_wanted : int
+
+    Returns
+    -------
+    float
+        0 where most rows would lie above it.
+    """
+    wanted = _FLOOR_EXCESS * (n_wanted + 1) / n_rows
+    if wanted >= 0.5:
         return 0.0
-    low, high = 0.0, float(importance.max()) / wanted_share
+    mass = sum_floats(repeats)
+    low, high = 0.0, float(importance.max()) / wanted
     for _ in range(60):
         floor = (low + high) / 2
-        if sum_floats(np.minimum(1.0, importance / floor)) > wanted_share * len(importance):
+        above = sum_floats(repeats * np.minimum(1.0, importance / floor)) if floor > 0 else mass
+        if above > wanted * mass:
             low = floor
         else:
             high = floor

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from daskseg.kernels import rng
 from daskseg.kernels.compiling import compiled
+from daskseg.kernels.labels import nearest
 from daskseg.kernels.moments import Extent, extent
 
 Floats = NDArray[np.float64]
@@ -202,6 +203,77 @@ def scan(
         values[chosen].astype(np.float64),
     )
     return seen, _keep_largest(part, n_wanted + 1)
+
+
+class Sensitivity(NamedTuple):
+    """Known centres, and what decides the importance of a row beside its distance from them.
+
+    Attributes
+    ----------
+    centres : ndarray of shape (n_centres, n_features), float64
+    sizes : ndarray of shape (n_centres,), float64
+        Weight of all rows of each.
+    sse : float
+        Of all rows.
+    """
+
+    centres: Floats
+    sizes: Floats
+    sse: float
+
+
+def sensitivities(values: NDArray[Any], own: Floats, lead: Sensitivity) -> Floats:
+    """Return the importance of rows: a third each for distance, small clusters, and any row.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_rows, n_features), float32 or float64
+    own : ndarray of shape (n_rows,), float64
+        Weights.
+    lead : Sensitivity
+    """
+    mass = float(np.cumsum(lead.sizes)[-1])
+    found, sq_dist = nearest(values, lead.centres)
+    # A centre without rows makes none of them important.
+    share = mass / (len(lead.sizes) * np.where(lead.sizes > 0, lead.sizes, mass))
+    distance = sq_dist * (mass / lead.sse) if lead.sse > 0 else np.zeros(len(sq_dist))
+    return np.asarray(own * (1.0 + distance + share[found]))
+
+
+def draw_sensitive(
+    values: NDArray[Any],
+    weights: Floats | None,
+    first_row: int,
+    lead: Sensitivity,
+    floor: float,
+    seed: int,
+    n_wanted: int,
+) -> SamplePart:
+    """Draw from one block by `sensitivities`; as `scan`, of rows that are known to be finite.
+
+    Parameters
+    ----------
+    values, weights, first_row, seed, n_wanted : as for `scan`
+    lead : Sensitivity
+    floor : float
+        As in `Pilot`.
+    """
+    own = np.ones(len(values)) if weights is None else weights
+    importance = sensitivities(values, own, lead)
+    priority = importance / rng.uniform(seed, rng.SECOND_SAMPLE, first_row, len(values))
+    chosen = np.flatnonzero((own > 0) & (priority >= floor))
+    if len(chosen) > n_wanted + 1:
+        place = len(chosen) - (n_wanted + 1)
+        bound = np.partition(priority[chosen], place)[place]
+        chosen = chosen[priority[chosen] >= bound]
+    part = SamplePart(
+        priority[chosen],
+        importance[chosen],
+        own[chosen].astype(np.float64),
+        first_row + chosen,
+        values[chosen].astype(np.float64),
+    )
+    return _keep_largest(part, n_wanted + 1)
 
 
 def merge_samples(a: SamplePart, b: SamplePart, n_wanted: int) -> SamplePart:

@@ -95,8 +95,10 @@ class Sweep:
         """
         alone = search(self.survey.sample, [k], self.seed, local=blocks.in_memory)[0]
         known = self.fits[k]
-        centres = alone.centres if alone.sse < known.sample_sse else known.centres
-        start = start_from(centres, self.survey, blocks)
+        best = (known.centres, known.sample_sse)
+        if alone.sse < known.sample_sse:
+            best = (alone.centres, alone.sse)
+        start = start_from(*best, self.survey, blocks)
         return KMeans(k, random_state=self.seed).fit_from(blocks, start)
 
     def to_frame(self) -> pd.DataFrame:

@@ -1,0 +1,1 @@
+"""What a fit costs in tasks and passes, whatever the machine."""

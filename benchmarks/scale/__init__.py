@@ -1,0 +1,1 @@
+"""Data beyond the memory of the workers, and how time grows with rows and workers."""
