@@ -115,7 +115,7 @@ def on_grid(value: float, scale: float) -> Any:  # pragma: no cover - compiled
     return np.float64(value * scale + _MAGIC).view(np.uint64)
 
 
-@compiled()
+@compiled(inline="always")
 def _add_row(
     row: NDArray[Any],
     weight: float,
@@ -412,7 +412,7 @@ def keep(values: NDArray[np.floating], weights: Floats | None, moving: Moving) -
     labels, margins = np.empty(len(values), np.int32), np.empty(len(values))
     scratch = tiles.make_scratch(values.shape[1], len(ready.half))
     _find_margins(values, ready, scratch, labels, margins)
-    order = np.argsort(margins, kind="stable")
+    order = np.argsort(margins)
     kept = None if weights is None else weights[order]
     return Near(values[order], kept, labels[order], margins[order])
 

@@ -252,7 +252,7 @@ def keep(values: NDArray[np.floating], weights: Floats | None, moving: Moving) -
     labels, margins = np.empty(len(values), np.int32), np.empty(len(values))
     rounding = _rounding(values.shape[1])
     _find_margins(values, moving.centres, moving.radii, rounding, labels, margins)
-    order = np.argsort(margins, kind="stable")
+    order = np.argsort(margins)
     kept = None if weights is None else weights[order]
     return Near(values[order], kept, labels[order], margins[order])
 

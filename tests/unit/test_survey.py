@@ -49,7 +49,7 @@ def test_survey__counts_a_part_of_a_pass_for_the_pilot():
 def test_survey__repeats_the_pass_where_the_pilot_misled(monkeypatch):
     """With a floor out of reach too few rows come back: all are drawn from again."""
     expected = survey(blocks_of((1000, 2)), 0, 300)
-    monkeypatch.setattr(module, "_floor", lambda *_: 1e12)
+    monkeypatch.setattr(module, "priority_floor", lambda *_: 1e12)
     with progress.recording("test") as log:
         found = survey(blocks_of((1000, 2)), 0, 300)
     assert bytes_of(found) == bytes_of(expected)
