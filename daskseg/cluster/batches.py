@@ -24,7 +24,7 @@ from daskseg.cluster.survey import sample_rows_for
 from daskseg.engine import passes
 from daskseg.engine.blocks import Blocks, Load, Rows
 from daskseg.inputs import check_extent, measure_extent
-from daskseg.kernels import assign, sample, steps
+from daskseg.kernels import assign, sample
 from daskseg.kernels.assign import Moving, Near, StepGrid, StepPart
 from daskseg.kernels.distances import sq_distances
 from daskseg.kernels.labels import nearest
@@ -446,11 +446,9 @@ class BatchSource(RowsSource):
         if not is_right:
             self.grid = exact
             return
-        self._sums = functools.reduce(assign.merge_steps, (one.part for one in found if one.part))
-        self._near = [one.near for one in found if one.near and len(one.near.margins)]
-        self.square = steps.square_of(self._sums, self.grid)
-        self._read_at = self._near_at = moving
-        self._reach = reach
+        sums = functools.reduce(assign.merge_steps, (one.part for one in found if one.part))
+        near = [one.near for one in found if one.near and len(one.near.margins)]
+        self.keep(moving, reach, near, sums)
 
     def _finish(self, drawn: list[SamplePart]) -> Sample | None:
         draw = self._draw

@@ -17,11 +17,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from fractions import Fraction
-from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from daskseg.cluster.kept import Kept, kernels
 from daskseg.cluster.margins import Margins
 from daskseg.engine import passes
 from daskseg.engine.blocks import Blocks, Rows
@@ -33,21 +33,13 @@ from daskseg.kernels.moments import Extent
 from daskseg.kernels.sample import Sensitivity
 
 Floats = NDArray[np.float64]
-# Arbitrary: distances that one job of a step in memory computes; fewer are not worth a task.
-_JOB_WORK = 2_000_000
-_MOST_JOBS = 16
 # A squared error from sums is taken as it is when its relative error is surely below this.
 TRUSTED_ERROR = 1e-9
 
 
-def _kernels(gaps: bool) -> ModuleType:
-    """Return the kernels for rows with missing values, or for whole rows."""
-    return partial if gaps else assign
-
-
 def _step_block(rows: Rows, centres: Floats, grid: StepGrid, squares: bool, gaps: bool) -> StepPart:
     stack = tiles.stack([centres])
-    part: StepPart = _kernels(gaps).lloyd_step(
+    part: StepPart = kernels(gaps).lloyd_step(
         rows.values, rows.weights, stack, grid, squares=squares
     )
     return part
@@ -56,22 +48,10 @@ def _step_block(rows: Rows, centres: Floats, grid: StepGrid, squares: bool, gaps
 def _keep_block(
     rows: Rows, moving: Moving, grid: StepGrid, reach: float, squares: bool, gaps: bool
 ) -> tuple[StepPart, Near]:
-    found: tuple[StepPart, Near] = _kernels(gaps).step_and_keep(
+    found: tuple[StepPart, Near] = kernels(gaps).step_and_keep(
         rows.values, rows.weights, moving, grid, reach, squares=squares
     )
     return found
-
-
-def _moved_since(
-    group: list[Near], centres: Floats, grid: StepGrid, moved: float, gaps: bool
-) -> StepPart:
-    parts = [_kernels(gaps).moved_since(near, centres, grid, moved) for near in group]
-    total: StepPart = functools.reduce(assign.merge_steps, parts)
-    return total
-
-
-def _renew(group: list[Near], moving: Moving, gaps: bool) -> list[Near]:
-    return [_kernels(gaps).keep(near.values, near.weights, moving) for near in group]
 
 
 def _farthest_block(rows: Rows, centres: Floats, n_wanted: int, gaps: bool) -> Farthest:
@@ -120,36 +100,33 @@ class RowsSource:
         self._share = share
         self._gaps = gaps
         self._meaning = partial_steps if gaps else steps
-        # The centres of the last pass, their radii, and the margin up to which rows were kept.
-        self._read_at: Moving | None = None
-        self._reach = 0.0
-        # Those rows, and the sums of all rows, at the same or at later centres.
-        self._near: list[Near] = []
-        self._near_at: Moving | None = None
-        self._sums: StepPart | None = None
-        self._n_looked_at = 0
+        self._kept: Kept | None = None
 
     def step(self, centres: Floats) -> StepPart | None:
         """Sum all rows by their nearest centre. One pass, or none under the certificate."""
-        if self._is_known(centres):
-            return self._step_near(centres)
+        if self._kept is not None and self._kept.covers(centres):
+            return self._kept.step(centres)
         return self._read(centres) if self.passes_left() >= 1 else None
 
-    def _is_known(self, centres: Floats) -> bool:
-        """Say whether the sums follow from what the last pass kept."""
-        if self._read_at is None or self._read_at.centres.shape != centres.shape:
-            return False
-        if np.array_equal(centres, self._read_at.centres):
-            return True
-        return self._moved(centres, self._read_at) < self._reach
+    def keep(self, moving: Moving, reach: float, near: list[Near], sums: StepPart) -> None:
+        """Go on from what a pass found; the first one must have summed squares.
 
-    def _moved(self, centres: Floats, since: Moving) -> float:
-        return steps.moved_by(centres, since.centres, since.radii, self.extent)
+        Parameters
+        ----------
+        moving, reach, near, sums : as for `Kept`
+        """
+        n_seen = int(sums.counts.sum())
+        if n_seen != self.extent.n_rows:
+            raise InputError(
+                f"the data changed while they were read: {self.extent.n_rows:,} rows at first, "
+                f"{n_seen:,} rows now. Fit on data that nobody writes to."
+            )
+        if self._kept is None:
+            self.square = self._meaning.square_of(sums, self.grid)
+        self._kept = Kept(moving, reach, near, sums, self.grid, self.extent, gaps=self._gaps)
 
     def _read(self, centres: Floats) -> StepPart:
-        squares = self._sums is None
-        self._near = []
-        moving = Moving(centres, np.ones(len(centres)))
+        squares = self._kept is None
         if self._margins is None:
             part: StepPart = passes.reduce(
                 self.blocks,
@@ -165,76 +142,27 @@ class RowsSource:
                 ),
                 share=self._share,
             )
-        else:
-            moving, self._reach = self._margins.choose(centres, self._read_at)
-            found = passes.emit(
-                self.blocks,
-                _keep_block,
-                moving,
-                self.grid,
-                self._reach,
-                squares,
-                self._gaps,
-                name="step",
-                share=self._share,
-            )
-            part = functools.reduce(assign.merge_steps, (one for one, _ in found))
-            self._near = [near for _, near in found if len(near.margins)]
-        n_seen = int(part.counts.sum())
-        if n_seen != self.extent.n_rows:
-            raise InputError(
-                f"the data changed while they were read: {self.extent.n_rows:,} rows at first, "
-                f"{n_seen:,} rows now. Fit on data that nobody writes to."
-            )
-        if squares:
-            self.square = self._meaning.square_of(part, self.grid)
-        self._read_at = self._near_at = moving
-        self._sums = part
-        self._n_looked_at = 0
-        return part
-
-    def _step_near(self, centres: Floats) -> StepPart:
-        assert self._near_at is not None
-        assert self._sums is not None
-        if np.array_equal(centres, self._near_at.centres):
-            return self._sums
-        moved = self._moved(centres, self._near_at)
-        sizes = [int(np.searchsorted(near.margins, moved, side="right")) for near in self._near]
-        if not any(sizes):
-            return self._sums
-        groups = self._groups(sum(sizes))
-        parts = passes.run(
-            _moved_since,
-            groups,
-            centres,
+            self.keep(Moving(centres, np.ones(len(centres))), 0.0, [], part)
+            return part
+        before = None if self._kept is None else self._kept.moving
+        moving, reach = self._margins.choose(centres, before)
+        if self._kept is not None:
+            # Not to hold the rows of two passes.
+            self._kept.forget()
+        found = passes.emit(
+            self.blocks,
+            _keep_block,
+            moving,
             self.grid,
-            moved,
+            reach,
+            squares,
             self._gaps,
-            name="step-near",
-            local=True,
+            name="step",
+            share=self._share,
         )
-        part = functools.reduce(assign.merge_steps, parts, self._sums)
-        self._n_looked_at += sum(sizes)
-        n_near = sum(len(near.margins) for near in self._near)
-        if self._n_looked_at > n_near:
-            # So many rows again would have given all of them margins at these centres.
-            self._renew(centres, part, n_near)
+        part = functools.reduce(assign.merge_steps, (one for one, _ in found))
+        self.keep(moving, reach, [near for _, near in found if len(near.margins)], part)
         return part
-
-    def _renew(self, centres: Floats, part: StepPart, n_near: int) -> None:
-        assert self._near_at is not None
-        assert self._margins is not None
-        moving = self._margins.radii_after(centres, self._near_at)
-        groups = self._groups(n_near)
-        fresh = passes.run(_renew, groups, moving, self._gaps, name="renew", local=True)
-        self._near = [near for group in fresh for near in group]
-        self._near_at, self._sums, self._n_looked_at = moving, part, 0
-
-    def _groups(self, n_rows: int) -> list[list[Near]]:
-        """Share the kept rows out to jobs, of which `n_rows` will be looked at in all."""
-        assert self._near_at is not None
-        n_jobs = max(1, min(_MOST_JOBS, n_rows * self._near_at.centres.size // _JOB_WORK))
-        return [self._near[start::n_jobs] for start in range(min(n_jobs, len(self._near)))]
 
     def means(self, part: StepPart) -> tuple[Floats, NDArray[np.bool_]]:
         """Return the next centres, and which have no rows."""
@@ -254,7 +182,8 @@ class RowsSource:
         -----
         One pass, or none under the certificate.
         """
-        part = self._read(centres) if not self._is_known(centres) else self._step_near(centres)
+        is_known = self._kept is not None and self._kept.covers(centres)
+        part = self._kept.step(centres) if self._kept and is_known else self._read(centres)
         sse: float = self._meaning.total_sse(part, self.grid, centres, self.square)
         error = self._meaning.sse_bound(part, self.grid, self.square)
         return sse, error <= TRUSTED_ERROR * sse

@@ -79,7 +79,7 @@ class Margins:
         everything = self.share == 1.0 or len(centres) == 1 or not len(self.values)
         found = None if everything else keep(self.values, None, Moving(centres, _alike(centres)))
         if before is not None and before.centres.shape == centres.shape:
-            radii = self.radii_after(centres, before).radii
+            radii = radii_after(centres, before).radii
         elif found is not None:
             radii = _sampling_errors(found.values, found.labels, centres)
         else:
@@ -93,11 +93,11 @@ class Margins:
         place = int(np.searchsorted(mass, self.share * mass[-1], side="right"))
         return moving, float(margins.margins[min(place, len(mass) - 1)])
 
-    @staticmethod
-    def radii_after(centres: Floats, before: Moving) -> Moving:
-        """Choose the radii of centres that have moved since `before`."""
-        moved = np.sqrt(np.cumsum((centres - before.centres) ** 2, axis=1)[:, -1])
-        return Moving(centres, _floored(moved))
+
+def radii_after(centres: Floats, before: Moving) -> Moving:
+    """Choose the radii of centres that have moved since `before`."""
+    moved = np.sqrt(np.cumsum((centres - before.centres) ** 2, axis=1)[:, -1])
+    return Moving(centres, _floored(moved))
 
 
 def _alike(centres: Floats) -> Floats:

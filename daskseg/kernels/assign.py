@@ -417,12 +417,13 @@ def keep(values: NDArray[np.floating], weights: Floats | None, moving: Moving) -
     return Near(values[order], kept, labels[order], margins[order])
 
 
-def moved_since(near: Near, centres: Floats, steps: StepGrid, moved: float) -> StepPart:
+def moved_since(near: list[Near], centres: Floats, steps: StepGrid, moved: float) -> StepPart:
     """Sum what moved centres change: rows that come to each centre, less those that leave.
 
     Parameters
     ----------
-    near : Near
+    near : list of Near
+        Not empty; of one dtype.
     centres : ndarray of shape (n_centres, n_features), float64
     steps : StepGrid
     moved : float
@@ -434,23 +435,30 @@ def moved_since(near: Near, centres: Floats, steps: StepGrid, moved: float) -> S
     StepPart
         To be added to the sums at the centres of reference; squares are left out.
     """
-    n_rows = int(np.searchsorted(near.margins, moved, side="right"))
     n_centres, n_features = centres.shape
     part = _empty(2 * n_centres, n_features)
-    _sum_moved(
-        near.values[:n_rows],
-        flat(None if near.weights is None else near.weights[:n_rows]),
-        near.labels[:n_rows],
-        tiles.make_ready(tiles.stack([centres]), near.values.dtype),
-        tiles.make_scratch(n_features),
-        steps.middle,
-        scales_of(steps),
-        *part,
-    )
-    return StepPart(
-        part.counts[:n_centres] - part.counts[n_centres:],
-        part.units[:n_centres] - part.units[n_centres:],
-    )
+    ready = tiles.make_ready(tiles.stack([centres]), near[0].values.dtype)
+    scratch, scales = tiles.make_scratch(n_features), scales_of(steps)
+    for one in near:
+        n_rows = int(np.searchsorted(one.margins, moved, side="right"))
+        if n_rows:
+            _sum_moved(
+                one.values[:n_rows],
+                flat(None if one.weights is None else one.weights[:n_rows]),
+                one.labels[:n_rows],
+                ready,
+                scratch,
+                steps.middle,
+                scales,
+                *part,
+            )
+    return came_less_left(part)
+
+
+def came_less_left(part: StepPart) -> StepPart:
+    """Take the second half of a part, what leaves each centre, off the first, what comes."""
+    half = len(part.counts) // 2
+    return StepPart(part.counts[:half] - part.counts[half:], part.units[:half] - part.units[half:])
 
 
 def sums_by_label(

@@ -23,6 +23,7 @@ from daskseg.kernels.assign import (
     Near,
     StepGrid,
     StepPart,
+    came_less_left,
     flat,
     flush,
     on_grid,
@@ -257,24 +258,22 @@ def keep(values: NDArray[np.floating], weights: Floats | None, moving: Moving) -
     return Near(values[order], kept, labels[order], margins[order])
 
 
-def moved_since(near: Near, centres: Floats, steps: StepGrid, moved: float) -> StepPart:
+def moved_since(near: list[Near], centres: Floats, steps: StepGrid, moved: float) -> StepPart:
     """Sum what moved centres change; as `assign.moved_since`."""
-    n_rows = int(np.searchsorted(near.margins, moved, side="right"))
     n_centres, n_features = centres.shape
     part = _empty(2 * n_centres, n_features)
-    _sum_moved(
-        near.values[:n_rows],
-        flat(None if near.weights is None else near.weights[:n_rows]),
-        near.labels[:n_rows],
-        centres,
-        steps.middle,
-        scales_of(steps),
-        *part,
-    )
-    return StepPart(
-        part.counts[:n_centres] - part.counts[n_centres:],
-        part.units[:n_centres] - part.units[n_centres:],
-    )
+    for one in near:
+        n_rows = int(np.searchsorted(one.margins, moved, side="right"))
+        _sum_moved(
+            one.values[:n_rows],
+            flat(None if one.weights is None else one.weights[:n_rows]),
+            one.labels[:n_rows],
+            centres,
+            steps.middle,
+            scales_of(steps),
+            *part,
+        )
+    return came_less_left(part)
 
 
 def nearest(values: NDArray[np.floating], centres: Floats) -> tuple[NDArray[np.int32], Floats]:

@@ -221,7 +221,7 @@ def test_step_and_keep__then_moved_since_equals_a_whole_step(kind, weighted):
     by = steps.moved_by(moved, centres, radii, seen)
     whole = assign.lloyd_step(rows, weights, tiles.stack([moved]), grid, squares=False)
     if by < reach:
-        change = assign.moved_since(near, moved, grid, by)
+        change = assign.moved_since([near], moved, grid, by)
         found = assign.merge_steps(part, change)
         np.testing.assert_array_equal(found.counts, whole.counts)
         found_units, whole_units = steps.units_of(found), steps.units_of(whole)
