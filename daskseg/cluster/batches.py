@@ -25,10 +25,12 @@ from daskseg.engine import passes
 from daskseg.engine.blocks import Blocks, Load, Rows
 from daskseg.inputs import check_extent, measure_extent
 from daskseg.kernels import assign, sample
-from daskseg.kernels.assign import Moving, Near, StepGrid, StepPart
+from daskseg.kernels import near as near_rows
+from daskseg.kernels.assign import StepGrid, StepPart
 from daskseg.kernels.distances import sq_distances
 from daskseg.kernels.labels import nearest
 from daskseg.kernels.moments import Extent, extent, merge_extents
+from daskseg.kernels.near import Moving, Near
 from daskseg.kernels.rng import SAMPLE, uniform
 from daskseg.kernels.sample import Pilot, Sample, SamplePart
 
@@ -344,7 +346,9 @@ def _look(
     drawn = _draw_block(rows, moving.centres, draw)
     if not _is_inside(seen, guess):
         return _Seen(seen, n_used, drawn, None, None)
-    part, near = assign.step_and_keep(rows.values, rows.weights, moving, grid, reach, squares=True)
+    part, near = near_rows.step_and_keep(
+        rows.values, rows.weights, moving, grid, reach, squares=True
+    )
     return _Seen(seen, n_used, drawn, part, near)
 
 

@@ -27,9 +27,10 @@ from daskseg.engine import passes
 from daskseg.engine.blocks import Blocks, Rows
 from daskseg.errors import InputError
 from daskseg.kernels import assign, labels, partial, partial_steps, steps, tiles
-from daskseg.kernels.assign import Moving, Near, StepGrid, StepPart
+from daskseg.kernels.assign import StepGrid, StepPart
 from daskseg.kernels.labels import Farthest
 from daskseg.kernels.moments import Extent
+from daskseg.kernels.near import Moving, Near
 from daskseg.kernels.sample import Sensitivity
 
 Floats = NDArray[np.float64]
@@ -39,9 +40,8 @@ TRUSTED_ERROR = 1e-9
 
 def _step_block(rows: Rows, centres: Floats, grid: StepGrid, squares: bool, gaps: bool) -> StepPart:
     stack = tiles.stack([centres])
-    part: StepPart = kernels(gaps).lloyd_step(
-        rows.values, rows.weights, stack, grid, squares=squares
-    )
+    take = partial.lloyd_step if gaps else assign.lloyd_step
+    part: StepPart = take(rows.values, rows.weights, stack, grid, squares=squares)
     return part
 
 

@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 from daskseg.cluster.margins import radii_after
 from daskseg.engine import passes
 from daskseg.kernels import assign, partial, steps
-from daskseg.kernels.assign import Moving, Near, StepGrid, StepPart
+from daskseg.kernels import near as near_rows
+from daskseg.kernels.assign import StepGrid, StepPart
 from daskseg.kernels.moments import Extent
+from daskseg.kernels.near import Moving, Near
 
 Floats = NDArray[np.float64]
 # Arbitrary: distances that one job of a step in memory computes; fewer are not worth a task.
@@ -33,8 +35,8 @@ _LOOKS, _ROOM = 2, 2.0
 
 
 def kernels(gaps: bool) -> ModuleType:
-    """Return the kernels for rows with missing values, or for whole rows."""
-    return partial if gaps else assign
+    """Return the kernels of rows near a border: with missing values, or whole."""
+    return partial if gaps else near_rows
 
 
 def _moved_since(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from daskseg.kernels.assign import Moving, keep
+from daskseg.kernels.near import Moving, keep
 
 Floats = NDArray[np.float64]
 # Measured: larger shares save few passes, and smaller ones cost some.

@@ -225,7 +225,8 @@ def calls_of(func: Callable[..., Any], prefix: str, arguments: Iterable[Any]) ->
 
 def constant(value: Any) -> Any:
     """Put parameters into the graph once, as a task of their own that can be recomputed."""
-    return dask.delayed(value, pure=False, traverse=False)
+    name = f"constant-{uuid.uuid4().hex}"
+    return dask.delayed(value, name=name, pure=False, traverse=False)
 
 
 def group_calls(

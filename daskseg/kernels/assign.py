@@ -1,8 +1,8 @@
 """Lloyd steps on one block: labels, and exact sums of the rows of every label.
 
-Covers: the mergeable part of a step for several sets of centres at once, rows near a border
-kept aside with their margins, what changes when the centres move, and labels alone. Does not
-cover: how a label is found (see `kernels.tiles`) or the next centres (see `kernels.steps`).
+Covers: the mergeable part of a step for several sets of centres at once, or for given labels.
+Does not cover: how a label is found (see `kernels.tiles`), rows near a border (see
+`kernels.near`) or the next centres (see `kernels.steps`).
 
 Sums are taken about the middle of each feature's range, as integers on a power-of-two grid
 of 50 bits: exact in any order, so that steps do not depend on blocks or workers. A block may
@@ -62,39 +62,6 @@ class StepPart(NamedTuple):
     units: NDArray[np.int64]
 
 
-class Moving(NamedTuple):
-    """Centres, and how far each is thought to move.
-
-    Attributes
-    ----------
-    centres : ndarray of shape (n_centres, n_features), float64
-    radii : ndarray of shape (n_centres,), float64
-        Positive. Any are right; good ones are in proportion to the moves to come.
-    """
-
-    centres: Floats
-    radii: Floats
-
-
-class Near(NamedTuple):
-    """Rows whose labels may change when centres move.
-
-    Attributes
-    ----------
-    values : ndarray of shape (n, n_features), of the dtype of the rows
-    weights : ndarray of shape (n,), float64, or None
-    labels : ndarray of shape (n,), int32
-        At the centres of reference.
-    margins : ndarray of shape (n,), float64, rising
-        The label holds while no centre has moved by so many of its radii.
-    """
-
-    values: NDArray[Any]
-    weights: Floats | None
-    labels: NDArray[np.int32]
-    margins: Floats
-
-
 def step_grid(extent: Extent) -> StepGrid:
     """Choose the grids for rows of a known range."""
     frame = frame_of(extent)
@@ -116,7 +83,7 @@ def on_grid(value: float, scale: float) -> Any:  # pragma: no cover - compiled
 
 
 @compiled(inline="always")
-def _add_row(
+def add_row(
     row: NDArray[Any],
     weight: float,
     middle: Floats,
@@ -124,6 +91,7 @@ def _add_row(
     squares: bool,
     total: NDArray[np.uint64],
 ) -> None:  # pragma: no cover - compiled
+    """Add one row to the raw sums of its centre (for use inside compiled kernels)."""
     n_features = len(middle)
     for f in range(n_features):
         total[f] += on_grid(weight * (np.float64(row[f]) - middle[f]), scales[f])
@@ -183,103 +151,8 @@ def _step(
                 weight = weights[first + i] if len(weights) else 1.0
                 j = ready.starts[s] + labels[i]
                 pending[j] += 1
-                _add_row(values[first + i], weight, middle, scales, squares, bits[j])
+                add_row(values[first + i], weight, middle, scales, squares, bits[j])
         n_pending += n_rows
-        if n_pending > FLUSH_ROWS - TILE_ROWS:
-            flush(bits, pending, counts, units)
-            n_pending = 0
-    flush(bits, pending, counts, units)
-
-
-@compiled()
-def _step_near(
-    values: NDArray[Any],
-    weights: Floats,
-    ready: Ready,
-    scratch: Scratch,
-    middle: Floats,
-    scales: Floats,
-    squares: bool,
-    reach: float,
-    counts: NDArray[np.int64],
-    units: NDArray[np.int64],
-    near: NDArray[np.int64],
-) -> int:  # pragma: no cover - compiled
-    """As `_step` for one set; collects the rows of a margin up to `reach`. Returns how many."""
-    bits = np.zeros(units.shape[:2], np.uint64)
-    pending = np.zeros(len(units), np.int64)
-    own = np.empty(TILE_ROWS, np.int32)
-    upper = np.empty(TILE_ROWS, np.float32)
-    is_near = np.empty(TILE_ROWS, np.bool_)
-    n_near, n_pending = 0, 0
-    for first in range(0, len(values), TILE_ROWS):
-        n_rows = min(TILE_ROWS, len(values) - first)
-        tiles.load_tile(values, first, n_rows, ready, scratch)
-        tiles.label_tile(values, first, n_rows, ready, 0, scratch, own)
-        tiles.tile_near(n_rows, ready, scratch, reach, upper, is_near)
-        for i in range(n_rows):
-            weight = weights[first + i] if len(weights) else 1.0
-            pending[own[i]] += 1
-            _add_row(values[first + i], weight, middle, scales, squares, bits[own[i]])
-        for i in range(n_rows):
-            near[n_near] = first + i
-            n_near += is_near[i]
-        n_pending += n_rows
-        if n_pending > FLUSH_ROWS - TILE_ROWS:
-            flush(bits, pending, counts, units)
-            n_pending = 0
-    flush(bits, pending, counts, units)
-    return n_near
-
-
-@compiled()
-def _find_margins(
-    values: NDArray[Any],
-    ready: Ready,
-    scratch: Scratch,
-    labels: NDArray[np.int32],
-    margins: Floats,
-) -> None:  # pragma: no cover - compiled
-    upper = np.empty(TILE_ROWS, np.float32)
-    for first in range(0, len(values), TILE_ROWS):
-        n_rows = min(TILE_ROWS, len(values) - first)
-        tiles.load_tile(values, first, n_rows, ready, scratch)
-        tiles.label_tile(values, first, n_rows, ready, 0, scratch, labels[first:])
-        tiles.tile_margins(n_rows, ready, scratch, upper, margins[first:])
-
-
-@compiled()
-def _sum_moved(
-    values: NDArray[Any],
-    weights: Floats,
-    before: NDArray[np.int32],
-    ready: Ready,
-    scratch: Scratch,
-    middle: Floats,
-    scales: Floats,
-    counts: NDArray[np.int64],
-    units: NDArray[np.int64],
-) -> None:  # pragma: no cover - compiled
-    """Sum the rows whose label is not `before`: in the first half what comes, then what goes."""
-    n_centres = len(units) // 2
-    bits = np.zeros(units.shape[:2], np.uint64)
-    pending = np.zeros(len(units), np.int64)
-    own = np.empty(TILE_ROWS, np.int32)
-    n_pending = 0
-    for first in range(0, len(values), TILE_ROWS):
-        n_rows = min(TILE_ROWS, len(values) - first)
-        tiles.load_tile(values, first, n_rows, ready, scratch)
-        tiles.label_tile(values, first, n_rows, ready, 0, scratch, own)
-        for i in range(n_rows):
-            if own[i] == before[first + i]:
-                continue
-            weight = weights[first + i] if len(weights) else 1.0
-            row, came, left = values[first + i], own[i], n_centres + before[first + i]
-            pending[came] += 1
-            _add_row(row, weight, middle, scales, False, bits[came])
-            pending[left] += 1
-            _add_row(row, weight, middle, scales, False, bits[left])
-            n_pending += 1
         if n_pending > FLUSH_ROWS - TILE_ROWS:
             flush(bits, pending, counts, units)
             n_pending = 0
@@ -302,7 +175,7 @@ def _sum_given(
     for i in range(len(values)):
         weight = weights[i] if len(weights) else 1.0
         pending[labels[i]] += 1
-        _add_row(values[i], weight, middle, scales, True, bits[labels[i]])
+        add_row(values[i], weight, middle, scales, True, bits[labels[i]])
         n_pending += 1
         if n_pending == FLUSH_ROWS:
             flush(bits, pending, counts, units)
@@ -310,7 +183,8 @@ def _sum_given(
     flush(bits, pending, counts, units)
 
 
-def _empty(n_centres: int, n_features: int) -> StepPart:
+def empty_step(n_centres: int, n_features: int) -> StepPart:
+    """Return the part of no rows."""
     return StepPart(
         np.zeros(n_centres, np.int64), np.zeros((n_centres, n_features + 2, 2), np.int64)
     )
@@ -346,119 +220,11 @@ def lloyd_step(
     StepPart
     """
     values = np.ascontiguousarray(values)
-    part = _empty(*centres.centres.shape)
+    part = empty_step(*centres.centres.shape)
     ready = tiles.make_ready(centres, values.dtype)
     scratch = tiles.make_scratch(values.shape[1])
     _step(values, flat(weights), ready, scratch, steps.middle, scales_of(steps), squares, *part)
     return part
-
-
-def step_and_keep(
-    values: NDArray[np.floating],
-    weights: Floats | None,
-    moving: Moving,
-    steps: StepGrid,
-    reach: float,
-    *,
-    squares: bool,
-) -> tuple[StepPart, Near]:
-    """Take a step and keep the rows of a margin up to `reach`.
-
-    Parameters
-    ----------
-    values, weights, steps, squares : as for `lloyd_step`
-    moving : Moving
-    reach : float
-        In radii.
-
-    Returns
-    -------
-    part : StepPart
-        Of all rows.
-    near : Near
-    """
-    values = np.ascontiguousarray(values)
-    part = _empty(*moving.centres.shape)
-    ready = tiles.make_ready(tiles.stack([moving.centres]), values.dtype, moving.radii)
-    scratch = tiles.make_scratch(values.shape[1], len(ready.half))
-    # One more than there can be: the kernel writes before it decides.
-    found = np.empty(len(values) + 1, np.int64)
-    n_near = _step_near(
-        values,
-        flat(weights),
-        ready,
-        scratch,
-        steps.middle,
-        scales_of(steps),
-        squares,
-        reach,
-        *part,
-        found,
-    )
-    chosen = found[:n_near]
-    return part, keep(values[chosen], None if weights is None else weights[chosen], moving)
-
-
-def keep(values: NDArray[np.floating], weights: Floats | None, moving: Moving) -> Near:
-    """Find labels and margins of rows, and sort them by rising margin.
-
-    Parameters
-    ----------
-    values, weights : as for `lloyd_step`
-    moving : Moving
-    """
-    values = np.ascontiguousarray(values)
-    ready = tiles.make_ready(tiles.stack([moving.centres]), values.dtype, moving.radii)
-    labels, margins = np.empty(len(values), np.int32), np.empty(len(values))
-    scratch = tiles.make_scratch(values.shape[1], len(ready.half))
-    _find_margins(values, ready, scratch, labels, margins)
-    order = np.argsort(margins)
-    kept = None if weights is None else weights[order]
-    return Near(values[order], kept, labels[order], margins[order])
-
-
-def moved_since(near: list[Near], centres: Floats, steps: StepGrid, moved: float) -> StepPart:
-    """Sum what moved centres change: rows that come to each centre, less those that leave.
-
-    Parameters
-    ----------
-    near : list of Near
-        Not empty; of one dtype.
-    centres : ndarray of shape (n_centres, n_features), float64
-    steps : StepGrid
-    moved : float
-        The most that a centre has moved since those of reference, in its radii; rows of a
-        larger margin keep their labels and are not looked at.
-
-    Returns
-    -------
-    StepPart
-        To be added to the sums at the centres of reference; squares are left out.
-    """
-    n_centres, n_features = centres.shape
-    part = _empty(2 * n_centres, n_features)
-    ready = tiles.make_ready(tiles.stack([centres]), near[0].values.dtype)
-    scratch, scales = tiles.make_scratch(n_features), scales_of(steps)
-    for one in near:
-        n_rows = int(np.searchsorted(one.margins, moved, side="right"))
-        if n_rows:
-            _sum_moved(
-                one.values[:n_rows],
-                flat(None if one.weights is None else one.weights[:n_rows]),
-                one.labels[:n_rows],
-                ready,
-                scratch,
-                steps.middle,
-                scales,
-                *part,
-            )
-    return came_less_left(part)
-
-
-def came_less_left(part: StepPart) -> StepPart:
-    """Take the second half of a part, what leaves each centre, off the first, what comes."""
-    half = len(part.counts) // 2
-    return StepPart(part.counts[:half] - part.counts[half:], part.units[:half] - part.units[half:])
 
 
 def sums_by_label(
@@ -478,7 +244,7 @@ def sums_by_label(
     n_labels : int
     """
     values = np.ascontiguousarray(values)
-    part = _empty(n_labels, values.shape[1])
+    part = empty_step(n_labels, values.shape[1])
     _sum_given(values, flat(weights), labels, steps.middle, scales_of(steps), *part)
     return part
 

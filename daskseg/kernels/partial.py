@@ -17,20 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daskseg.kernels.assign import (
-    FLUSH_ROWS,
-    Moving,
-    Near,
-    StepGrid,
-    StepPart,
-    came_less_left,
-    flat,
-    flush,
-    on_grid,
-    scales_of,
-)
+from daskseg.kernels.assign import FLUSH_ROWS, StepGrid, StepPart, flat, flush, on_grid, scales_of
 from daskseg.kernels.compiling import compiled
 from daskseg.kernels.labels import Farthest, keep_distinct
+from daskseg.kernels.near import Moving, Near, came_less_left
 from daskseg.kernels.tiles import Stack
 
 Floats = NDArray[np.float64]
@@ -242,13 +232,13 @@ def step_and_keep(
     *,
     squares: bool,  # noqa: ARG001 - as in `assign`
 ) -> tuple[StepPart, Near]:
-    """Take a step and keep the rows of a margin up to `reach`; as `assign.step_and_keep`."""
+    """Take a step and keep the rows of a margin up to `reach`; as `near.step_and_keep`."""
     part, chosen = _run_step(values, weights, moving, steps, reach)
     return part, keep(values[chosen], None if weights is None else weights[chosen], moving)
 
 
 def keep(values: NDArray[np.floating], weights: Floats | None, moving: Moving) -> Near:
-    """Find labels and margins of rows, and sort them by rising margin; as `assign.keep`."""
+    """Find labels and margins of rows, and sort them by rising margin; as `near.keep`."""
     values = np.ascontiguousarray(values)
     labels, margins = np.empty(len(values), np.int32), np.empty(len(values))
     rounding = _rounding(values.shape[1])
@@ -259,7 +249,7 @@ def keep(values: NDArray[np.floating], weights: Floats | None, moving: Moving) -
 
 
 def moved_since(near: list[Near], centres: Floats, steps: StepGrid, moved: float) -> StepPart:
-    """Sum what moved centres change; as `assign.moved_since`."""
+    """Sum what moved centres change; as `near.moved_since`."""
     n_centres, n_features = centres.shape
     part = _empty(2 * n_centres, n_features)
     for one in near:

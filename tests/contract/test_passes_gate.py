@@ -27,7 +27,15 @@ GATES = {
     "overlapping": (
         ("audience", 150_000, "KMeans"),
         2.37376,
-        {"joins": 30, "pilot": 3, "starts": 12, "step": 8, "survey": 8},
+        {
+            "constant": 2,
+            "joins": 30,
+            "pilot": 3,
+            "renew": 2,
+            "starts": 12,
+            "step": 8,
+            "survey": 8,
+        },
     ),
     "mini-batches": (
         ("blobs", 150_000, "MiniBatchKMeans"),

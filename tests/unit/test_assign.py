@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskseg.kernels import assign, steps, tiles
-from daskseg.kernels.assign import Moving
+from daskseg.kernels import near as near_rows
 from daskseg.kernels.moments import extent
+from daskseg.kernels.near import Moving
 from tests import naive
 
 
@@ -173,7 +174,7 @@ def test_margins__never_promise_too_much(kind, n_centres):
     rows = hard_rows(random, kind)
     centres = rows[random.choice(len(rows), n_centres, replace=False)].astype(float)
     radii = random.random(n_centres) + 0.05
-    near = assign.keep(rows, None, Moving(centres, radii))
+    near = near_rows.keep(rows, None, Moving(centres, radii))
     np.testing.assert_array_equal(near.labels, naive.labels_of(near.values, centres))
     assert (np.diff(near.margins[np.isfinite(near.margins)]) >= 0).all()
     usual = np.quantile(near.margins[np.isfinite(near.margins)], 0.3) if n_centres > 1 else 1.0
@@ -192,7 +193,7 @@ def test_margins__are_nearly_the_real_ones():
     random = np.random.default_rng(0)
     rows, centres = random.normal(size=(500, 3)), random.normal(size=(5, 3))
     radii = np.array([1.0, 2.0, 0.5, 1.0, 3.0])
-    near = assign.keep(rows, None, Moving(centres, radii))
+    near = near_rows.keep(rows, None, Moving(centres, radii))
     dist = np.sqrt(naive.sq_distances(near.values, centres))
     own = dist.argmin(axis=1)
     real = (dist - dist.min(axis=1, keepdims=True)) / (radii[own, None] + radii)
@@ -211,9 +212,9 @@ def test_step_and_keep__then_moved_since_equals_a_whole_step(kind, weighted):
     radii = random.random(7) + 0.1
     grid, seen = grid_for(rows, weights), extent(rows, weights, 0)
     moving = Moving(centres, radii)
-    everything = assign.keep(rows, weights, moving)
+    everything = near_rows.keep(rows, weights, moving)
     reach = float(np.quantile(everything.margins, 0.4))
-    part, near = assign.step_and_keep(rows, weights, moving, grid, reach, squares=True)
+    part, near = near_rows.step_and_keep(rows, weights, moving, grid, reach, squares=True)
     assert same(part, assign.lloyd_step(rows, weights, tiles.stack([centres]), grid))
     assert len(near.margins) >= (everything.margins <= reach).sum()
     size = max(reach, 1e-9) * radii[:, None] / 6
@@ -221,7 +222,7 @@ def test_step_and_keep__then_moved_since_equals_a_whole_step(kind, weighted):
     by = steps.moved_by(moved, centres, radii, seen)
     whole = assign.lloyd_step(rows, weights, tiles.stack([moved]), grid, squares=False)
     if by < reach:
-        change = assign.moved_since([near], moved, grid, by)
+        change = near_rows.moved_since([near], moved, grid, by)
         found = assign.merge_steps(part, change)
         np.testing.assert_array_equal(found.counts, whole.counts)
         found_units, whole_units = steps.units_of(found), steps.units_of(whole)

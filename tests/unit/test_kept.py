@@ -9,8 +9,9 @@ import pytest
 
 from daskseg.cluster.kept import Kept
 from daskseg.kernels import assign, steps, tiles
-from daskseg.kernels.assign import Moving
+from daskseg.kernels import near as near_rows
 from daskseg.kernels.moments import extent
+from daskseg.kernels.near import Moving
 
 ROWS = np.random.default_rng(0).normal(size=(4000, 3)).astype(np.float32)
 CENTRES = ROWS[:5].astype(np.float64)
@@ -19,8 +20,8 @@ GRID = assign.step_grid(extent(ROWS, None, 0))
 
 def kept_after_pass(share):
     moving = Moving(CENTRES, np.ones(5))
-    reach = float(np.quantile(assign.keep(ROWS, None, moving).margins, share))
-    sums, near = assign.step_and_keep(ROWS, None, moving, GRID, reach, squares=True)
+    reach = float(np.quantile(near_rows.keep(ROWS, None, moving).margins, share))
+    sums, near = near_rows.step_and_keep(ROWS, None, moving, GRID, reach, squares=True)
     return Kept(moving, reach, [near], sums, GRID, extent(ROWS, None, 0), gaps=False)
 
 

@@ -9,7 +9,7 @@ import pytest
 from daskseg.cluster import KMeans, margins
 from daskseg.errors import UsageError
 from daskseg.kernels import partial
-from daskseg.kernels.assign import Moving
+from daskseg.kernels.near import Moving
 
 
 def rows_with_gaps(n_rows=600, seed=0, share=0.15, dtype=np.float64):
