@@ -31,13 +31,11 @@ from daskseg.kernels.distances import sq_distances
 from daskseg.kernels.labels import nearest
 from daskseg.kernels.moments import Extent, extent, merge_extents
 from daskseg.kernels.near import Moving, Near
-from daskseg.kernels.rng import SAMPLE, uniform
+from daskseg.kernels.rng import PLACES, SAMPLE, uniform
 from daskseg.kernels.sample import Pilot, Sample, SamplePart
 
 Floats = NDArray[np.float64]
 Runs = list[tuple[int, int]]
-# Stream of random numbers for the places of the runs.
-_PLACES = 5
 # Arbitrary: what holds 3 % of the rows in one stretch is in every batch; few enough that most
 # chunks of a large store are left alone.
 N_RUNS = 64
@@ -89,7 +87,7 @@ def runs_of(n_rows: int, size: int, seed: int) -> Runs:
         By rising row, apart from one another.
     """
     n_runs = min(N_RUNS, n_rows)
-    places = uniform(seed, _PLACES, 0, n_runs)
+    places = uniform(seed, PLACES, 0, n_runs)
     found = []
     for i in range(n_runs):
         low, high = i * n_rows // n_runs, (i + 1) * n_rows // n_runs

@@ -18,6 +18,7 @@ from daskseg.cluster.lloyd import Outcome
 from daskseg.cluster.view import View
 from daskseg.engine import passes
 from daskseg.engine.blocks import Blocks, Rows
+from daskseg.errors import InputError, warn
 from daskseg.estimator import RowsEstimator
 from daskseg.inputs import as_blocks, map_rows, measure_extent
 from daskseg.kernels import grid, labels
@@ -42,6 +43,7 @@ class CentreModel(
     """
 
     cluster_centers_: NDArray[Any]
+    n_clusters: int
     labels_: Any
     inertia_: float
     n_iter_: int
@@ -111,6 +113,21 @@ class CentreModel(
             fill=None if missing == "error" else self.fill_values_,
             gaps=missing == "partial",
         )
+
+    def _check_enough_rows(self, blocks: Blocks) -> None:
+        if blocks.n_rows < self.n_clusters:
+            raise InputError(
+                f"n_samples={blocks.n_rows} should be >= n_clusters={self.n_clusters}: there are "
+                "fewer rows than clusters. Ask for fewer clusters."
+            )
+
+    def _warn_of_fewer(self) -> None:
+        if len(self.cluster_centers_) < self.n_clusters:
+            warn(
+                f"n_clusters={self.n_clusters}, but {len(self.cluster_centers_)} clusters were "
+                "made: the rows have no more distinct points.",
+                stacklevel=3,
+            )
 
     def _wide_centres(self) -> Floats:
         return np.asarray(self.cluster_centers_, dtype=np.float64)

@@ -21,7 +21,7 @@ from daskseg.cluster.starts import Plan, Start, choose_start, given_centres, mar
 from daskseg.cluster.view import View
 from daskseg.engine import passes, progress
 from daskseg.engine.blocks import Blocks
-from daskseg.errors import InputError, UsageError, warn
+from daskseg.errors import InputError, UsageError
 from daskseg.inputs import as_blocks, is_lazy
 from daskseg.metrics.moments import column_means
 
@@ -227,11 +227,7 @@ class KMeans(CentreModel):
         outcome = self._iterate(source, start)
         self._measure(source, outcome, keep_labels=keep_labels)
         self.n_passes_ = log.passes
-        if len(self.cluster_centers_) < self.n_clusters:
-            warn(
-                f"n_clusters={self.n_clusters}, but {len(self.cluster_centers_)} clusters were "
-                "made: the rows have no more distinct points."
-            )
+        self._warn_of_fewer()
 
     def _check_parameters(self) -> None:
         check_count("n_clusters", self.n_clusters)
@@ -258,11 +254,7 @@ class KMeans(CentreModel):
     def _check_shape(self, blocks: Blocks) -> None:
         if blocks.n_features == 0:
             raise InputError("Found array with 0 feature(s) while a minimum of 1 is required.")
-        if blocks.n_rows < self.n_clusters:
-            raise InputError(
-                f"n_samples={blocks.n_rows} should be >= n_clusters={self.n_clusters}: there are "
-                "fewer rows than clusters. Ask for fewer clusters."
-            )
+        self._check_enough_rows(blocks)
 
     def _check_budget(self, log: progress.PassLog) -> None:
         if self.max_passes is None:

@@ -21,7 +21,7 @@ from daskseg.cluster.survey import sample_rows_for, survey
 from daskseg.cluster.view import View
 from daskseg.engine import passes, progress
 from daskseg.engine.blocks import Blocks
-from daskseg.errors import InputError, SchemaMismatchError, UsageError, warn
+from daskseg.errors import InputError, SchemaMismatchError, UsageError
 from daskseg.inputs import as_blocks, is_lazy, measure_extent
 from daskseg.kernels import steps
 
@@ -161,21 +161,13 @@ class MiniBatchKMeans(CentreModel):
         with progress.recording("fit") as log:
             blocks = passes.measure(as_blocks(rows, sample_weight=sample_weight))
             _check_features(blocks)
-            if blocks.n_rows < self.n_clusters:
-                raise InputError(
-                    f"n_samples={blocks.n_rows} should be >= n_clusters={self.n_clusters}: there "
-                    "are fewer rows than clusters. Ask for fewer clusters."
-                )
+            self._check_enough_rows(blocks)
             grown = grow(blocks, self._plan(blocks))
             self._keep(grown, keep_labels=not is_lazy(rows))
         if is_lazy(rows):
             self.labels_ = self._map(replace(blocks, weights=None), View.labels, None, np.int32)
         self.n_passes_ = log.passes
-        if len(self.cluster_centers_) < self.n_clusters:
-            warn(
-                f"n_clusters={self.n_clusters}, but {len(self.cluster_centers_)} clusters were "
-                "made: the rows have no more distinct points."
-            )
+        self._warn_of_fewer()
         return self
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:

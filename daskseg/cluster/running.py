@@ -25,8 +25,6 @@ from daskseg.kernels.labels import Farthest
 from daskseg.kernels.moments import Extent
 
 Floats = NDArray[np.float64]
-# Stream of random numbers for the rows that lost clusters begin with.
-_RESEEDS = 6
 # Arbitrary: with a half-life, a cluster whose rows have been forgotten to this share of all
 # weight is lost, unless the batch has rows of it.
 LOST_SHARE = 1e-4
@@ -101,7 +99,7 @@ def _draw_block(rows: Rows, centres: Floats, seed: int, n_wanted: int) -> Farthe
     sq_dist = labels.nearest(rows.values, centres)[1]
     if rows.weights is not None:
         sq_dist = sq_dist * rows.weights
-    priority = sq_dist / rng.uniform(seed, _RESEEDS, rows.first_row, len(sq_dist))
+    priority = sq_dist / rng.uniform(seed, rng.RESEEDS, rows.first_row, len(sq_dist))
     numbers = rows.first_row + np.arange(len(sq_dist), dtype=np.int64)
     found = Farthest(priority, numbers, rows.values.astype(np.float64))
     nothing = Farthest(found.sq_dist[:0], found.rows[:0], found.values[:0])

@@ -18,13 +18,11 @@ from numpy.typing import NDArray
 from daskseg.kernels.compiling import compiled
 from daskseg.kernels.gram import SLICE_BITS, TILE_ROWS, Gram, measured_range_error
 from daskseg.kernels.moments import Extent
-from daskseg.kernels.rng import uniform
+from daskseg.kernels.rng import TEST_MATRIX, uniform
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-# A stream of `kernels.rng` of its own.
-TEST_MATRIX = 11
 # The sizes of a column of loadings add up to at most 2**31, so products stay within 2**52.
 _LOADING_BITS = 31
 _PRODUCT_BITS = SLICE_BITS + _LOADING_BITS
