@@ -13,12 +13,12 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
 from daskseg.engine.blocks import Blocks
-from daskseg.errors import SchemaMismatchError
+from daskseg.errors import InputError, SchemaMismatchError
 from daskseg.inputs import as_blocks, as_frame, is_lazy
 
 
 class RowsEstimator(BaseEstimator):
-    """Base of estimators that take rows of any kind.
+    """Base of estimators that take rows of any kind; not for use by itself.
 
     Attributes
     ----------
@@ -32,6 +32,8 @@ class RowsEstimator(BaseEstimator):
         if not is_lazy(X) and not isinstance(X, Blocks):
             return self._checked(X, reset=True)
         blocks = as_blocks(X)
+        if blocks.n_features == 0:
+            raise InputError("Found array with 0 feature(s) while a minimum of 1 is required.")
         self.n_features_in_ = blocks.n_features
         if blocks.columns is not None:
             self.feature_names_in_ = np.array(blocks.columns, dtype=object)
@@ -40,13 +42,19 @@ class RowsEstimator(BaseEstimator):
         return X
 
     def _same_features(self, X: Any) -> Any:
-        """Check that `X` has the features of the fit."""
+        """Check that `X` has the features of the fit; what is in memory becomes an array."""
         if not is_lazy(X) and not isinstance(X, Blocks):
             return self._checked(X, reset=False)
-        columns, names = as_blocks(X).columns, getattr(self, "feature_names_in_", None)
+        blocks = as_blocks(X)
+        if blocks.n_features != self.n_features_in_:
+            raise SchemaMismatchError(
+                f"X has {blocks.n_features} features, but {self.n_features_in_} features are "
+                "expected: those of the fit, in the same order."
+            )
+        columns, names = blocks.columns, getattr(self, "feature_names_in_", None)
         if columns is not None and names is not None and list(columns) != list(names):
             raise SchemaMismatchError(
-                f"the columns are {list(columns)}, but the model was fitted on {list(names)}, in "
+                f"the columns are {list(columns)}, but those of the fit were {list(names)}, in "
                 "this order."
             )
         return X

@@ -291,20 +291,15 @@ def _importance(rows: Rows, centres: Floats, draw: Draw) -> Floats:
 
 
 def _draw_block(rows: Rows, centres: Floats, draw: Draw) -> SamplePart:
-    importance = _importance(rows, centres, draw)
-    priority = importance / uniform(draw.seed, SAMPLE, rows.first_row, len(importance))
-    chosen = np.flatnonzero((priority >= draw.floor) & (importance > 0))
-    part = SamplePart(
-        priority[chosen],
-        importance[chosen],
-        np.ones(len(chosen)) if rows.weights is None else rows.weights[chosen].astype(np.float64),
-        rows.first_row + chosen,
-        rows.values[chosen].astype(np.float64),
+    return sample.draw_by(
+        _importance(rows, centres, draw),
+        rows.values,
+        rows.weights,
+        rows.first_row,
+        draw.floor,
+        (draw.seed, SAMPLE),
+        draw.n_wanted,
     )
-    nothing = SamplePart(
-        part.priority[:0], part.importance[:0], part.weight[:0], part.rows[:0], part.values[:0]
-    )
-    return sample.merge_samples(part, nothing, draw.n_wanted)
 
 
 def _floor(importance: Floats, n_above: float) -> float:

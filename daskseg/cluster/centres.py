@@ -5,7 +5,7 @@ Covers: what `KMeans` and `MiniBatchKMeans` do after their fit. Does not cover: 
 
 from __future__ import annotations
 
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from daskseg.kernels import grid, labels
 from daskseg.kernels.grid import GridSum
 from daskseg.kernels.labels import sse_exponent
 from daskseg.kernels.moments import Extent
+from daskseg.kernels.near import Near
 
 Floats = NDArray[np.float64]
 
@@ -142,13 +143,16 @@ class CentreModel(
         sse, is_trusted = source.sse_of(centres)
         # The pass that was kept back may have been spent on the sums.
         may_read = source.passes_left() >= 0
-        if keep_labels or (may_read and not is_trusted):
+        view, rows = self._view(), source.rows_in_memory()
+        if keep_labels or (may_read and not is_trusted and rows is None):
             direct, found = squared_error(
-                source.blocks, self._view(), centres, source.extent, keep_labels=keep_labels
+                source.blocks, view, centres, source.extent, keep_labels=keep_labels
             )
             sse = sse if is_trusted else direct
             if keep_labels:
                 self.labels_ = np.concatenate(found)
+        elif not is_trusted and rows is not None:
+            sse = squared_error_of(rows, view, centres, source.extent)
         self.inertia_ = sse
 
     def _map(self, X: Any, func: Any, width: int | None, dtype: Any) -> Any:
@@ -192,8 +196,30 @@ def squared_error(
     keep_labels : bool
     """
     exponent = sse_exponent(extent, centres)
-    records = passes.emit(blocks, _label_block, view, centres, exponent, keep_labels, name="labels")
-    total = records[0][1]
-    for _, sse in records[1:]:
-        total = grid.add(total, sse)
-    return float(grid.to_floats(total, exponent)[0]), [found for found, _ in records]
+    records = passes.emit(
+        blocks,
+        _label_block,
+        view,
+        centres,
+        exponent,
+        keep_labels,
+        name="labels",
+        journaled=True,
+    )
+    return _total([sse for _, sse in records], exponent), [found for found, _ in records]
+
+
+def squared_error_of(near: list[Near], view: View, centres: Floats, extent: Extent) -> float:
+    """Sum the squared error of rows in memory exactly, to the same bits as `squared_error`."""
+    exponent = sse_exponent(extent, centres)
+    parts = passes.run(_error_of_rows, near, view, centres, exponent, name="errors", local=True)
+    return _total(parts, exponent)
+
+
+def _error_of_rows(near: Near, view: View, centres: Floats, exponent: NDArray[np.int64]) -> GridSum:
+    _, sq_dist = view.nearest(near.values, centres)
+    return labels.sum_errors(sq_dist, near.weights, exponent)
+
+
+def _total(parts: list[GridSum], exponent: NDArray[np.int64]) -> float:
+    return float(grid.to_floats(reduce(grid.add, parts), exponent)[0])

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from daskseg.cluster.kept import Kept, kernels
 from daskseg.cluster.margins import Margins
-from daskseg.engine import passes
+from daskseg.engine import journal, passes
 from daskseg.engine.blocks import Blocks, Rows
 from daskseg.errors import InputError
 from daskseg.kernels import assign, labels, partial, partial_steps, steps, tiles
@@ -101,12 +101,49 @@ class RowsSource:
         self._gaps = gaps
         self._meaning = partial_steps if gaps else steps
         self._kept: Kept | None = None
+        self._sums: StepPart | None = None
+        self._has_rows = True
 
     def step(self, centres: Floats) -> StepPart | None:
         """Sum all rows by their nearest centre. One pass, or none under the certificate."""
-        if self._kept is not None and self._kept.covers(centres):
-            return self._kept.step(centres)
+        part = self._known(centres)
+        if part is not None:
+            return part
         return self._read(centres) if self.passes_left() >= 1 else None
+
+    def _known(self, centres: Floats) -> StepPart | None:
+        """Sum all rows without a pass, where the certificate allows it.
+
+        With a journal the sums are on file: steps after a pass whose rows have been dropped
+        from it cannot be taken again.
+        """
+        if self._kept is None or not self._kept.covers(centres):
+            return None
+        book = self._book()
+        if book is None:
+            return self._kept.step(centres)
+        records = book.begin_pass("near", Kept.step, (centres,), (1,))
+        for _, found in records.parts():
+            part: StepPart = found
+            return part
+        if not self._has_rows and not np.array_equal(centres, self._kept.moving.centres):
+            return None
+        part = self._kept.step(centres)
+        records.write(range(1), part, durable=False)
+        return part
+
+    def _book(self) -> journal.Journal | None:
+        """Return the journal of this fit; steps on a sample are too fast to be worth one."""
+        return journal.current() if self._share else None
+
+    def forget(self) -> None:
+        """Let go of the rows of the last pass, in memory and on file."""
+        if self._kept is None:
+            return
+        self._kept.forget()
+        book = self._book()
+        if book is not None and self._margins is not None:
+            book.shorten("step", [(self._sums, None)])
 
     def keep(self, moving: Moving, reach: float, near: list[Near], sums: StepPart) -> None:
         """Go on from what a pass found; the first one must have summed squares.
@@ -123,6 +160,7 @@ class RowsSource:
             )
         if self._kept is None:
             self.square = self._meaning.square_of(sums, self.grid)
+        self._sums = sums
         self._kept = Kept(moving, reach, near, sums, self.grid, self.extent, gaps=self._gaps)
 
     def _read(self, centres: Floats) -> StepPart:
@@ -146,9 +184,8 @@ class RowsSource:
             return part
         before = None if self._kept is None else self._kept.moving
         moving, reach = self._margins.choose(centres, before)
-        if self._kept is not None:
-            # Not to hold the rows of two passes.
-            self._kept.forget()
+        # Not to hold the rows of two passes.
+        self.forget()
         found = passes.emit(
             self.blocks,
             _keep_block,
@@ -159,9 +196,12 @@ class RowsSource:
             self._gaps,
             name="step",
             share=self._share,
+            journaled=True,
         )
         part = functools.reduce(assign.merge_steps, (one for one, _ in found))
-        self.keep(moving, reach, [near for _, near in found if len(near.margins)], part)
+        rows = [near for _, near in found if near is not None]
+        self._has_rows = len(rows) == len(found)
+        self.keep(moving, reach, [near for near in rows if len(near.margins)], part)
         return part
 
     def means(self, part: StepPart) -> tuple[Floats, NDArray[np.bool_]]:
@@ -182,11 +222,16 @@ class RowsSource:
         -----
         One pass, or none under the certificate.
         """
-        is_known = self._kept is not None and self._kept.covers(centres)
-        part = self._kept.step(centres) if self._kept and is_known else self._read(centres)
+        part = self._known(centres)
+        if part is None:
+            part = self._read(centres)
         sse: float = self._meaning.total_sse(part, self.grid, centres, self.square)
         error = self._meaning.sse_bound(part, self.grid, self.square)
         return sse, error <= TRUSTED_ERROR * sse
+
+    def rows_in_memory(self) -> list[Near] | None:
+        """Return all rows, by no order, if the last pass kept them."""
+        return None if self._kept is None else self._kept.all_rows()
 
     def sensitivity(self, part: StepPart, centres: Floats) -> Sensitivity:
         """Say what a step tells about the rows, for a sample led by its centres."""

@@ -124,6 +124,13 @@ class Kept:
         """The centres of the pass."""
         return self._levels[0].moving
 
+    def all_rows(self) -> list[Near] | None:
+        """Return all rows, by no order, if they were kept."""
+        for level in self._levels:
+            if sum(len(one.margins) for one in level.near) == self._extent.n_rows:
+                return level.near
+        return None
+
     def forget(self) -> None:
         """Let go of the rows, before others are kept."""
         for level in self._levels:

@@ -6,30 +6,44 @@ Covers: the estimator `KMeans`. Does not cover: choosing the number of clusters 
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
+from dask.base import tokenize
 
 from daskseg.cluster.centres import CentreModel
+from daskseg.cluster.checkpoint import check_checkpoint, checkpointed, identity
 from daskseg.cluster.exact import RowsSource
 from daskseg.cluster.lloyd import Outcome, iterate
-from daskseg.cluster.parameters import check_count, check_landed, check_number, seed_of
 from daskseg.cluster.second_look import is_misjudged, look_again
 from daskseg.cluster.sphere import to_unit
 from daskseg.cluster.starts import Plan, Start, choose_start, given_centres, margins_of
 from daskseg.cluster.view import View
 from daskseg.engine import passes, progress
 from daskseg.engine.blocks import Blocks
-from daskseg.errors import InputError, UsageError
+from daskseg.engine.journal import Journal
+from daskseg.errors import UsageError
 from daskseg.inputs import as_blocks, is_lazy
 from daskseg.metrics.moments import column_means
+from daskseg.parameters import check_count, check_landed, check_number, seed_of
 
 INITS = ("coreset", "k-means||", "k-means++", "random")
 ALGORITHMS = ("exact", "lloyd", "coreset")
 # A step with the centres in hand, at most two draws, and a step with the centres found.
 _SECOND_LOOK_PASSES = 4
 METRICS = ("euclidean", "cosine")
+# What decides the passes of a fit. Limits (max_iter, tol, max_passes) only say where it ends.
+_DECISIVE = (
+    "n_clusters",
+    "n_init",
+    "algorithm",
+    "oversampling",
+    "init_rounds",
+    "metric",
+    "missing",
+)
 
 
 class KMeans(CentreModel):
@@ -75,7 +89,10 @@ class KMeans(CentreModel):
         Bound of full reads of the data.
     random_state : None, int, RandomState or Generator
         None is the seed 0: two fits agree unless they are told not to.
-    checkpoint : None
+    checkpoint : None or path
+        A file that holds what finished tasks of this fit have found, for a fit that may be
+        killed. Started again with the same data and parameters, it reads only the blocks that
+        are not on file, and ends at the same bits. See the notes.
 
     Attributes
     ----------
@@ -89,7 +106,8 @@ class KMeans(CentreModel):
     n_iter_ : int
         Steps over all rows.
     n_passes_ : float
-        Full reads of the data; parts of one count by their share of the blocks.
+        Full reads of the data; parts of one count by their share of the blocks. Of a fit that
+        was resumed: the reads of this process.
     stopped_by_ : {"fixpoint", "tol", "max_iter", "max_passes", "coreset"}
     history_ : list of dict
         Per step: its number, the squared error it began with, and the squared movement.
@@ -109,6 +127,18 @@ class KMeans(CentreModel):
     one for the labels where the rows are in memory, and two more for the means of the columns
     where values may be missing. Memory: a few blocks per thread; in this process the sample,
     and after a pass at most 512 MiB of rows near a border.
+
+    Checkpoint: a fit that was killed at any moment, and is started again with the same data in
+    the same blocks, reads what is not on file: of what it had read, at most the tasks that were
+    under way. The scheduler, the workers and the limits `max_iter`, `tol` and `max_passes` may
+    be others; searches in memory are made again. Rows in memory are told by their content;
+    Zarr stores and Parquet by names, sizes and times of their files, so that one that was
+    written or copied anew is refused; other dask collections by their names. A RandomState or
+    Generator gives one draw per fit: hand over one in the state of the first run. The file is
+    deleted when the fit is done, as its result is in your hands, and stays after a failure. It
+    holds the rows near a border of one pass, at most 512 MiB, beside small records; 5 million
+    rows of 20 features took 140 MB and 0.4 to 0.7 s of a fit of 5 to 8 s. Rows in one block
+    of memory have no records.
 
     Examples
     --------
@@ -168,16 +198,21 @@ class KMeans(CentreModel):
         Raises
         ------
         UsageError
-            If a parameter is wrong, or has a value that has not landed.
+            If a parameter is wrong, or has a value that has not landed; if the checkpoint cannot
+            be opened or written, or another process has it open.
         InputError
             If values are missing, infinite or not numbers, or if there are fewer rows than
             clusters.
+        ArtifactError
+            If the checkpoint is damaged, or belongs to another fit.
         """
         self._check_parameters()
         rows = self._take_features(X)
-        with progress.recording("fit") as log:
+        seed = seed_of(self.random_state)
+        kept = self._keeping(seed, rows, as_blocks(rows), sample_weight)
+        with progress.recording("fit") as log, kept as book:
             blocks = passes.measure(as_blocks(rows, sample_weight=sample_weight))
-            self._check_shape(blocks)
+            self._check_enough_rows(blocks)
             self._check_budget(log)
             if self.missing != "error":
                 self.fill_values_ = column_means(blocks)
@@ -185,8 +220,9 @@ class KMeans(CentreModel):
                 del self.fill_values_
             view = self._view()
             seen = view.of(blocks)
-            start = choose_start(view.without_gaps(seen), self._plan(seen))
-            self._finish(seen, start, log, keep_labels=not is_lazy(rows))
+            start = choose_start(view.without_gaps(seen), self._plan(seen, seed))
+            self._finish(seen, start, log, seed, keep_labels=not is_lazy(rows))
+            self._account(log, book)
         if is_lazy(rows):
             self.labels_ = self._map(replace(blocks, weights=None), View.labels, None, np.int32)
         return self
@@ -207,27 +243,54 @@ class KMeans(CentreModel):
 
         Notes
         -----
-        Saves the pass for ranges and sample.
+        Saves the pass for ranges and sample. A checkpoint belongs to the start too.
         """
         self._check_parameters()
         self._take_features(blocks)
-        with progress.recording("fit") as log:
-            self._finish(blocks, start, log, keep_labels=False)
+        seed = seed_of(self.random_state)
+        kept = self._keeping(seed, blocks, blocks, start=start)
+        with progress.recording("fit") as log, kept as book:
+            self._finish(blocks, start, log, seed, keep_labels=False)
+            self._account(log, book)
         self.labels_ = self._map(replace(blocks, weights=None), View.labels, None, np.int32)
         return self
 
     def _finish(
-        self, blocks: Blocks, start: Start, log: progress.PassLog, *, keep_labels: bool
+        self, blocks: Blocks, start: Start, log: progress.PassLog, seed: int, *, keep_labels: bool
     ) -> None:
         source = self._source(blocks, start, log)
-        better = self._look_again(source, start)
+        better = self._look_again(source, start, seed)
         if better is not None:
             start = better
+            source.forget()
             source = self._source(blocks, start, log)
         outcome = self._iterate(source, start)
         self._measure(source, outcome, keep_labels=keep_labels)
-        self.n_passes_ = log.passes
         self._warn_of_fewer()
+
+    def _keeping(
+        self,
+        seed: int,
+        X: Any,
+        blocks: Blocks,
+        sample_weight: Any = None,
+        start: Start | None = None,
+    ) -> AbstractContextManager[Journal | None]:
+        """Open the checkpoint of a fit, if there is to be one."""
+        if self.checkpoint is None:
+            return nullcontext()
+        fit = {name: str(getattr(self, name)) for name in _DECISIVE}
+        init = self.init
+        if not isinstance(init, str):
+            init = tokenize(given_centres(init, int(self.n_clusters), blocks.n_features))
+        fit["init"] = init
+        fit["seed"] = str(seed)
+        if start is not None:
+            fit["the start"] = tokenize(start.centres, start.extent, start.expected)
+        return checkpointed(self.checkpoint, {**fit, **identity(X, blocks, sample_weight)})
+
+    def _account(self, log: progress.PassLog, book: Journal | None) -> None:
+        self.n_passes_ = log.passes - (0.0 if book is None else book.passes_saved)
 
     def _check_parameters(self) -> None:
         check_count("n_clusters", self.n_clusters)
@@ -249,12 +312,7 @@ class KMeans(CentreModel):
                 "missing='partial' goes with metric='euclidean': a row with gaps has no length. "
                 "Take missing='mean'."
             )
-        check_landed("checkpoint", self.checkpoint, (None,), later=None)
-
-    def _check_shape(self, blocks: Blocks) -> None:
-        if blocks.n_features == 0:
-            raise InputError("Found array with 0 feature(s) while a minimum of 1 is required.")
-        self._check_enough_rows(blocks)
+        check_checkpoint(self.checkpoint)
 
     def _check_budget(self, log: progress.PassLog) -> None:
         if self.max_passes is None:
@@ -271,7 +329,7 @@ class KMeans(CentreModel):
     def _is_parallel(self) -> bool:
         return isinstance(self.init, str) and self.init == "k-means||"
 
-    def _plan(self, blocks: Blocks) -> Plan:
+    def _plan(self, blocks: Blocks, seed: int) -> Plan:
         k = int(self.n_clusters)
         return Plan(
             n_clusters=k,
@@ -283,7 +341,7 @@ class KMeans(CentreModel):
             init_rounds=int(self.init_rounds),
             refine=self.algorithm == "coreset",
             project=to_unit if self.metric == "cosine" else None,
-            seed=seed_of(self.random_state),
+            seed=seed,
         )
 
     def _source(self, blocks: Blocks, start: Start, log: progress.PassLog) -> RowsSource:
@@ -301,7 +359,7 @@ class KMeans(CentreModel):
             gaps=self.missing == "partial",
         )
 
-    def _look_again(self, source: RowsSource, start: Start) -> Start | None:
+    def _look_again(self, source: RowsSource, start: Start, seed: int) -> Start | None:
         """Take one step, and search another sample if all rows are unlike the first one."""
         known = start.sample
         if known is None or known.is_whole or len(start.centres) < self.n_clusters:
@@ -313,7 +371,7 @@ class KMeans(CentreModel):
             return None
         n_init = None if self.n_init == "auto" else int(self.n_init)
         lead = source.sensitivity(part, start.centres)
-        found = look_again(source.blocks, lead, known, seed_of(self.random_state), n_init=n_init)
+        found = look_again(source.blocks, lead, known, seed, n_init=n_init)
         if found is None:
             return None
         centres, sample = found

@@ -17,8 +17,8 @@ from daskseg.kernels.near import Moving, keep
 Floats = NDArray[np.float64]
 # Measured: larger shares save few passes, and smaller ones cost some.
 SHARE = 0.25
-# Arbitrary: data that small are kept whole.
-WHOLE_BYTES = 64 * 2**20
+# Arbitrary: data that small are kept whole, which saves a read where centres move far.
+WHOLE_BYTES = 160 * 2**20
 BUDGET_BYTES = 512 * 2**20
 # Label, margin and weight beside the values of a row.
 _ROW_BYTES = 20

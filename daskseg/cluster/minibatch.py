@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 
 from daskseg.cluster.centres import CentreModel
 from daskseg.cluster.growing import Grown, Growth, grow, start_on
-from daskseg.cluster.parameters import check_count, check_landed, check_number, seed_of
 from daskseg.cluster.running import Running, absorb, draw_rows, lost_clusters
 from daskseg.cluster.starts import given_centres
 from daskseg.cluster.survey import sample_rows_for, survey
 from daskseg.cluster.view import View
 from daskseg.engine import passes, progress
 from daskseg.engine.blocks import Blocks
-from daskseg.errors import InputError, SchemaMismatchError, UsageError
+from daskseg.errors import InputError, UsageError
 from daskseg.inputs import as_blocks, is_lazy, measure_extent
 from daskseg.kernels import steps
+from daskseg.parameters import check_count, check_landed, check_number, seed_of
 
 Floats = NDArray[np.float64]
 INITS = ("coreset", "k-means++", "random")
@@ -160,7 +160,6 @@ class MiniBatchKMeans(CentreModel):
         rows = self._take_features(X)
         with progress.recording("fit") as log:
             blocks = passes.measure(as_blocks(rows, sample_weight=sample_weight))
-            _check_features(blocks)
             self._check_enough_rows(blocks)
             grown = grow(blocks, self._plan(blocks))
             self._keep(grown, keep_labels=not is_lazy(rows))
@@ -207,12 +206,6 @@ class MiniBatchKMeans(CentreModel):
         is_first = not hasattr(self, "_running")
         rows = self._take_features(X) if is_first else self._same_features(X)
         blocks = passes.measure(as_blocks(rows, sample_weight=sample_weight))
-        _check_features(blocks)
-        if blocks.n_features != self.n_features_in_:
-            raise SchemaMismatchError(
-                f"X has {blocks.n_features} features, but {self.n_features_in_} features are "
-                "expected: those of the first batch, in the same order."
-            )
         plan = self._plan(blocks)
         if is_first and isinstance(plan.init, str):
             running, extent = self._begin(blocks, plan)
@@ -288,11 +281,6 @@ class MiniBatchKMeans(CentreModel):
         self.cluster_weights_ = running.weights.copy()
         self.n_rows_seen_ = running.n_rows
         self.n_steps_ = running.n_batches
-
-
-def _check_features(blocks: Blocks) -> None:
-    if blocks.n_features == 0:
-        raise InputError("Found array with 0 feature(s) while a minimum of 1 is required.")
 
 
 def _without_weight(centres: Floats) -> Running:

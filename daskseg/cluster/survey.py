@@ -161,7 +161,7 @@ def read_pilot(blocks: Blocks, seed: int) -> tuple[Floats, Floats]:
     # Rows in memory are taken where they are; else whole blocks are read for them.
     n_read = len(starts) * PILOT_RUN_ROWS if blocks.in_memory else sum(some.lengths)
     share = min(1.0, n_read / blocks.n_rows)
-    found = passes.emit(some, _cut, starts, first_rows, name="pilot", share=share)
+    found = passes.emit(some, _cut, starts, first_rows, name="pilot", share=share, journaled=True)
     rows = np.concatenate([part for _, part in found])
     return rows[:, :-1], rows[:, -1]
 

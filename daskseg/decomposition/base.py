@@ -1,7 +1,7 @@
-"""What the estimators of principal components share: names, answers and what is learned.
+"""What the estimators of principal components share: answers and what is learned.
 
-Covers: columns of the input, projecting and back, the attributes of a fit. Does not cover:
-sums over rows (`decomposition.spectrum`).
+Covers: projecting and back, the attributes of a fit. Does not cover: sums over rows
+(`decomposition.spectrum`) or the features of the input (`estimator`).
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
 
 from daskseg.decomposition.spectrum import Spectrum, n_components_of
-from daskseg.engine.blocks import Blocks
-from daskseg.errors import InputError, SchemaMismatchError, UsageError
+from daskseg.errors import InputError, UsageError
+from daskseg.estimator import RowsEstimator
 from daskseg.inputs import as_blocks, as_frame, is_lazy, map_rows
 from daskseg.kernels.projection import Projection, project_block, unproject_block
 
@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 MISSING = ("error", "pairwise")
 
 
-class Components(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class Components(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RowsEstimator):
     """Base of the estimators; not for use by itself."""
 
     whiten: bool
@@ -47,7 +47,7 @@ class Components(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             when it is computed. With "pairwise" a missing value counts as the mean.
         """
         check_is_fitted(self, "components_")
-        rows = self._same_columns(X)
+        rows = self._same_features(X)
         dtype = as_blocks(rows).dtype
         return map_rows(
             rows,
@@ -116,45 +116,6 @@ class Components(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             raise UsageError(f"missing={self.missing!r} is neither 'error' nor 'pairwise'.")
         if not isinstance(self.whiten, bool | np.bool_):
             raise UsageError(f"whiten={self.whiten!r} is neither True nor False.")
-
-    def _take_names(self, X: Any, *, reset: bool = True) -> Any:
-        """Record or check the features of `X`; data in memory become a checked array."""
-        if not is_lazy(X) and not isinstance(X, Blocks):
-            return validate_data(
-                self,
-                as_frame(X),
-                reset=reset,
-                dtype=[np.float64, np.float32],
-                ensure_all_finite=False,
-            )
-        blocks = as_blocks(X)
-        if not reset:
-            self._check_names(blocks)
-            return X
-        if blocks.n_features == 0:
-            raise InputError("Found array with 0 feature(s) while a minimum of 1 is required.")
-        self.n_features_in_ = blocks.n_features
-        if blocks.columns is not None:
-            self.feature_names_in_ = np.array(blocks.columns, dtype=object)
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
-        return X
-
-    def _same_columns(self, X: Any) -> Any:
-        return self._take_names(X, reset=False)
-
-    def _check_names(self, blocks: Blocks) -> None:
-        names = getattr(self, "feature_names_in_", None)
-        if blocks.n_features != self.n_features_in_:
-            raise SchemaMismatchError(
-                f"X has {blocks.n_features} features, but {self.n_features_in_} features are "
-                "expected: those of the fit, in the same order."
-            )
-        if blocks.columns is not None and names is not None and list(blocks.columns) != list(names):
-            raise SchemaMismatchError(
-                f"the columns are {list(blocks.columns)}, but those of the fit were "
-                f"{list(names)}, in this order."
-            )
 
     def _learn(self, found: Spectrum, wanted: Any) -> None:
         """Set the attributes from a spectrum."""

@@ -15,7 +15,6 @@ from daskseg.decomposition.base import Components
 from daskseg.decomposition.spectrum import (
     check_components,
     check_width,
-    is_count,
     spectrum_of,
     sum_products,
 )
@@ -25,6 +24,7 @@ from daskseg.errors import InputError, SchemaMismatchError, UsageError
 from daskseg.inputs import as_blocks, measure_extent
 from daskseg.kernels import gram
 from daskseg.kernels.gram import Gram, GramFrame
+from daskseg.parameters import is_count
 
 
 class IncrementalPCA(Components):
@@ -106,7 +106,7 @@ class IncrementalPCA(Components):
             As `PCA.fit`.
         """
         self._check_parameters()
-        rows = self._take_names(X)
+        rows = self._take_features(X)
         blocks = as_blocks(rows)
         if self.batch_size is not None and isinstance(rows, np.ndarray):
             blocks = Blocks.from_array(rows, block_rows=int(self.batch_size))
@@ -130,7 +130,7 @@ class IncrementalPCA(Components):
         """
         self._check_parameters()
         earlier: tuple[Gram, GramFrame] | None = getattr(self, "_state", None)
-        rows = self._take_names(X, reset=earlier is None)
+        rows = self._take_features(X) if earlier is None else self._same_features(X)
         total, frame = self._summed(as_blocks(rows), sample_weight, earlier)
         self._store(total, frame)
         return self

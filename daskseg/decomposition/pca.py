@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from daskseg.decomposition.base import Components
@@ -19,7 +18,6 @@ from daskseg.decomposition.spectrum import (
     check_components,
     check_width,
     covariance_of,
-    is_count,
     randomized_spectrum,
     spectrum_of,
 )
@@ -28,6 +26,7 @@ from daskseg.engine.blocks import Blocks
 from daskseg.errors import InputError, UsageError
 from daskseg.inputs import as_blocks, measure_extent
 from daskseg.kernels.eigen import eigh_falling
+from daskseg.parameters import check_count, check_landed, is_count, seed_of
 
 SOLVERS = ("auto", "covariance_eigh", "randomized")
 
@@ -53,7 +52,7 @@ class PCA(Components):
         projects like the mean.
     n_oversamples, iterated_power : int
         Of "randomized": vectors beside the components, and passes that sharpen them.
-    random_state : None, int or RandomState
+    random_state : None, int, RandomState or Generator
         Of "randomized". None is the seed 0.
 
     Attributes
@@ -143,7 +142,7 @@ class PCA(Components):
             If there are too many features for "covariance_eigh".
         """
         self._check_parameters()
-        rows = self._take_names(X)
+        rows = self._take_features(X)
         with progress.recording("fit") as log:
             blocks = passes.measure(as_blocks(rows, sample_weight=sample_weight))
             self._check_shape(blocks)
@@ -160,7 +159,7 @@ class PCA(Components):
         components with variance.
         """
         check_is_fitted(self, "components_")
-        blocks = passes.measure(as_blocks(self._same_columns(X), sample_weight=sample_weight))
+        blocks = passes.measure(as_blocks(self._same_features(X), sample_weight=sample_weight))
         self._check_rows(blocks)
         found = covariance_of(blocks, measure_extent(blocks))
         away = found.mean - self.mean_
@@ -179,13 +178,9 @@ class PCA(Components):
     def _check_parameters(self) -> None:
         self._check_common()
         check_components(self.n_components)
-        if self.svd_solver not in SOLVERS:
-            known = ", ".join(map(repr, SOLVERS))
-            raise UsageError(f"svd_solver={self.svd_solver!r} is not one of: {known}.")
-        for name in ("n_oversamples", "iterated_power"):
-            value = getattr(self, name)
-            if not is_count(value, least=0):
-                raise UsageError(f"{name}={value!r} is not a whole number from 0.")
+        check_landed("svd_solver", self.svd_solver, SOLVERS)
+        check_count("n_oversamples", self.n_oversamples, least=0)
+        check_count("iterated_power", self.iterated_power, least=0)
 
     def _check_shape(self, blocks: Blocks) -> None:
         self._check_rows(blocks)
@@ -230,14 +225,5 @@ class PCA(Components):
         most = min(blocks.n_rows, blocks.n_features)
         n_vectors = min(most, int(self.n_components or most) + int(self.n_oversamples))
         return randomized_spectrum(
-            blocks, seen, n_vectors, int(self.iterated_power), _seed_of(self.random_state)
+            blocks, seen, n_vectors, int(self.iterated_power), seed_of(self.random_state)
         )
-
-
-def _seed_of(random_state: Any) -> int:
-    """Turn a `random_state` into a seed; None is the seed 0."""
-    if random_state is None:
-        return 0
-    if is_count(random_state, least=0):
-        return int(random_state)
-    return int(check_random_state(random_state).randint(2**31 - 1))

@@ -25,6 +25,7 @@ from daskseg.kernels.eigen import eigh_falling, fix_signs
 from daskseg.kernels.gram import Covariance, Gram, GramFrame
 from daskseg.kernels.moments import Extent, Frame, Moments
 from daskseg.kernels.sketch import SketchFrame
+from daskseg.parameters import is_count
 
 Floats = NDArray[np.float64]
 # So many make sums of 32 MB per part and products of 128 MB per thread; where every feature
@@ -221,12 +222,6 @@ def _nystrom(basis: Floats, image: Floats) -> tuple[Floats, Floats]:
     factor = triangle @ (turned.T / roots)
     values, vectors = eigh_falling(factor @ factor.T)
     return np.maximum(values, 0.0), fix_signs(vectors @ directions.T)
-
-
-def is_count(value: Any, least: int = 1) -> bool:
-    """Say whether a value is a whole number from `least`."""
-    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    return is_whole and int(value) >= least
 
 
 def check_components(wanted: Any) -> None:

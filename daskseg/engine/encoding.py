@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from daskseg.errors import ArtifactError
 
@@ -24,6 +25,10 @@ _LENGTH = struct.Struct("<Q")
 _PACKAGE = "daskseg"
 # Dtypes that are read back: numbers, booleans, dates, durations and text of fixed length.
 _KINDS = "biufcmMSU"
+# Arbitrary: the bytes of smaller arrays are copied, which costs nothing and always works.
+_COPIED_BYTES = 2**16
+
+Buffer = bytes | memoryview
 
 
 def encode(value: Any) -> bytes:
@@ -39,15 +44,26 @@ def encode(value: Any) -> bytes:
     >>> decode(encode({"rows": (2**100, 0.5)}))
     {'rows': (1267650600228229401496703205376, 0.5)}
     """
-    buffers: list[bytes] = []
+    return b"".join(pieces(value))
+
+
+def pieces(value: Any) -> list[Buffer]:
+    """Return what `encode` joins; large arrays are not copied, and must not change meanwhile.
+
+    Raises
+    ------
+    TypeError
+        As `encode`.
+    """
+    buffers: list[Buffer] = []
     tree = _pack(value, buffers)
     header = json.dumps(
         {"tree": tree, "sizes": [len(buffer) for buffer in buffers]}, separators=(",", ":")
     ).encode()
-    return b"".join([_LENGTH.pack(len(header)), header, *buffers])
+    return [_LENGTH.pack(len(header)), header, *buffers]
 
 
-def decode(content: bytes) -> Any:
+def decode(content: Buffer) -> Any:
     """Return what `encode` was given.
 
     Raises
@@ -58,10 +74,11 @@ def decode(content: bytes) -> Any:
     try:
         start = _LENGTH.size
         stop = start + _LENGTH.unpack(content[:start])[0]
-        header = json.loads(content[start:stop])
-        buffers = []
+        whole = memoryview(content)
+        header = json.loads(bytes(whole[start:stop]))
+        buffers: list[Buffer] = []
         for size in header["sizes"]:
-            buffers.append(content[stop : stop + size])
+            buffers.append(whole[stop : stop + size])
             stop += size
         return _unpack(header["tree"], buffers)
     except (
@@ -81,7 +98,7 @@ def _class_name(value: Any) -> str:
     return name
 
 
-def _pack(value: Any, buffers: list[bytes]) -> Any:
+def _pack(value: Any, buffers: list[Buffer]) -> Any:
     if value is None or isinstance(value, (bool, str)):
         return value
     if type(value) is int:
@@ -107,7 +124,7 @@ def _pack(value: Any, buffers: list[bytes]) -> Any:
     raise TypeError(f"a part of type {type(value).__qualname__} cannot be kept in a journal")
 
 
-def _pack_array(value: Any, buffers: list[bytes]) -> Any:
+def _pack_array(value: Any, buffers: list[Buffer]) -> Any:
     array = np.asarray(value)
     kind = "g" if isinstance(value, np.generic) else "a"
     if array.dtype.hasobject:
@@ -117,11 +134,17 @@ def _pack_array(value: Any, buffers: list[bytes]) -> Any:
         return {"o": items, "s": list(array.shape)}
     if array.dtype.kind not in _KINDS:
         raise TypeError(f"an array of type {array.dtype} cannot be kept in a journal")
-    buffers.append(array.tobytes())
+    buffers.append(_bytes_of(array))
     return {kind: len(buffers) - 1, "y": array.dtype.str, "s": list(array.shape)}
 
 
-def _unpack(tree: Any, buffers: list[bytes]) -> Any:
+def _bytes_of(array: NDArray[Any]) -> Buffer:
+    if array.nbytes <= _COPIED_BYTES:
+        return array.tobytes()
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
+def _unpack(tree: Any, buffers: list[Buffer]) -> Any:
     if isinstance(tree, list):
         return [_unpack(one, buffers) for one in tree]
     if not isinstance(tree, dict):
@@ -130,7 +153,7 @@ def _unpack(tree: Any, buffers: list[bytes]) -> Any:
     return _READERS[kind](tree, buffers)
 
 
-def _unpack_array(tree: dict[str, Any], buffers: list[bytes]) -> Any:
+def _unpack_array(tree: dict[str, Any], buffers: list[Buffer]) -> Any:
     dtype = np.dtype(tree["y"])
     if dtype.kind not in _KINDS:
         raise ArtifactError(f"the record of a part holds an array of type {dtype}")
@@ -138,17 +161,17 @@ def _unpack_array(tree: dict[str, Any], buffers: list[bytes]) -> Any:
     return array.copy()
 
 
-def _unpack_scalar(tree: dict[str, Any], buffers: list[bytes]) -> Any:
+def _unpack_scalar(tree: dict[str, Any], buffers: list[Buffer]) -> Any:
     return _unpack_array({**tree, "a": tree["g"]}, buffers)[()]
 
 
-def _unpack_objects(tree: dict[str, Any], _: list[bytes]) -> Any:
+def _unpack_objects(tree: dict[str, Any], _: list[Buffer]) -> Any:
     array = np.empty(len(tree["o"]), object)
     array[:] = tree["o"]
     return array.reshape(tree["s"])
 
 
-def _unpack_class(tree: dict[str, Any], buffers: list[bytes]) -> Any:
+def _unpack_class(tree: dict[str, Any], buffers: list[Buffer]) -> Any:
     module, _, name = str(tree["c"]).partition(":")
     if module.partition(".")[0] != _PACKAGE:
         raise ArtifactError(f"the record of a part names the class {tree['c']!r}: it is not ours")
@@ -161,9 +184,9 @@ def _unpack_class(tree: dict[str, Any], buffers: list[bytes]) -> Any:
     return found(*(_unpack(one, buffers) for one in tree["v"]))
 
 
-_READERS: dict[str, Callable[[dict[str, Any], list[bytes]], Any]] = {
+_READERS: dict[str, Callable[[dict[str, Any], list[Buffer]], Any]] = {
     "a": _unpack_array,
-    "b": lambda tree, buffers: buffers[tree["b"]],
+    "b": lambda tree, buffers: bytes(buffers[tree["b"]]),
     "c": _unpack_class,
     "d": lambda tree, buffers: {
         _unpack(key, buffers): _unpack(value, buffers) for key, value in tree["d"]

@@ -120,9 +120,11 @@ def reduce(
     Notes
     -----
     Inside `engine.journal.keeping` the parts of finished tasks are on file, and blocks whose
-    parts are there are not read.
+    parts are there are not read; the account has whole passes all the same, so that a limit
+    of passes acts as without a file, and `Journal.passes_saved` the rest. With a share of 0,
+    which is no read of the data, the journal is left alone.
     """
-    book = journal.current()
+    book = journal.current() if share else None
     return _reduce(blocks, func, merge, args, name, scratch, book, share)
 
 
@@ -144,19 +146,34 @@ def _reduce(
         _finish([total], share)
         return total.result
     merger = Merger(merge)
-    spans, records = [range(len(tasks))], None
-    if book is not None:
-        lengths = blocks.lengths if isinstance(blocks, Blocks) else [t.size_bytes for t in tasks]
-        records = book.begin_pass(name, args, lengths)
-        spans = records.missing(len(tasks))
-        for record in records.found:
-            merger.add(Done(record.part, 0, {}))
+    spans, records = _resume(book, blocks, func, args, name, share)
+    if records is not None:
+        for _, part in records.parts():
+            merger.add(Done(part, 0, {}))
     if spans:
         way = _way(blocks, func, merge, args, scratch)
         _run_spans(tasks, spans, way, name, merger, records, local=blocks.in_memory)
     total = merger.total()
     _finish([total], share)
     return total.result
+
+
+def _resume(
+    book: journal.Journal | None,
+    blocks: HasTasks,
+    func: Callable[..., Any],
+    args: tuple[Any, ...],
+    name: str,
+    share: float,
+) -> tuple[list[range], journal.PassRecords | None]:
+    """Return the runs of blocks that are left to do, and what is on file of the others."""
+    tasks = blocks.tasks()
+    if book is None:
+        return [range(len(tasks))], None
+    lengths = blocks.lengths if isinstance(blocks, Blocks) else [t.size_bytes for t in tasks]
+    records = book.begin_pass(name, func, args, lengths)
+    records.account(share)
+    return records.missing(), records
 
 
 def _run_spans(
@@ -176,8 +193,9 @@ def _run_spans(
     advance = _advance(len(found))
 
     def keep(key: str, done: Done) -> None:
-        if records is not None:
-            records.write(places[key], done.bytes_read, done.result)
+        # Tasks of the caller's own graph may be called like ours.
+        if records is not None and key in places:
+            records.write(places[key], done.result)
 
     if runtime.is_streaming(local=local):
 
@@ -200,6 +218,7 @@ def emit(
     *args: Any,
     name: str = "emit",
     share: float = 1.0,
+    journaled: bool = False,
 ) -> list[Any]:
     """Run a function that writes on every block. One pass.
 
@@ -212,6 +231,9 @@ def emit(
         As for `reduce`; ``func(payload, *args) -> record``.
     share : float
         Share of all blocks that `blocks` are, so that the account of passes is true.
+    journaled : bool
+        The records are all that `func` makes: inside `engine.journal.keeping` they are put on
+        file, and blocks whose records are there are not read. Never for a `func` that writes.
 
     Returns
     -------
@@ -227,17 +249,49 @@ def emit(
     if _is_small(blocks, tasks):
         setup = Setup(func, args, None, blocks.steps, None, groups.process_name())
         with runtime.one_blas_thread():
-            done = [groups.emit_group([list(tasks[0].call)], setup)]
+            done = groups.emit_group([list(tasks[0].call)], setup)
+        _finish([done], share)
+        return list(done.result)
+    book = journal.current() if journaled and share else None
+    spans, records = _resume(book, blocks, func, args, name, share)
+    found = {} if records is None else dict(records.parts())
+    done_spans = _emit_spans(tasks, spans, _way(blocks, func, None, args), name, records, blocks)
+    _finish(list(done_spans.values()), share)
+    found.update({start: done.result for start, done in done_spans.items()})
+    return [record for start in sorted(found) for record in found[start]]
+
+
+def _emit_spans(
+    tasks: list[Task],
+    spans: list[range],
+    way: _Way,
+    name: str,
+    records: journal.PassRecords | None,
+    blocks: HasTasks,
+) -> dict[int, Done]:
+    """Run the blocks of `spans`; return the records of each task by its first block."""
+    local = blocks.in_memory
+    found = groups.group_spans(tasks, spans, runtime.n_threads(local=local))
+    calls = groups.group_calls(groups.emit_group, tasks, found, name, way.setup)
+    places = {call.key: span for call, span in zip(calls, found, strict=True)}
+    advance = _advance(len(found))
+    results: dict[int, Done] = {}
+
+    def take(key: str, done: Done) -> None:
+        # Tasks of the caller's own graph may be called like ours.
+        if key not in places:
+            return
+        if records is not None:
+            records.write(places[key], done.result)
+        results[places[key].start] = done
+
+    if not calls:
+        return results
+    if runtime.is_streaming(local=local):
+        runtime.stream(calls, advance, take)
     else:
-        way = _way(blocks, func, None, args)
-        n_threads = runtime.n_threads(local=blocks.in_memory)
-        found = groups.group_spans(tasks, [range(len(tasks))], n_threads)
-        calls = groups.group_calls(groups.emit_group, tasks, found, name, way.setup)
-        done = runtime.compute(
-            calls, name, _advance(len(found)), local=blocks.in_memory, threads=way.threads
-        )
-    _finish(done, share)
-    return [record for part in done for record in part.result]
+        runtime.compute(calls, name, advance, local=local, threads=way.threads, on_result=take)
+    return results
 
 
 def run(
@@ -282,7 +336,8 @@ def measure(blocks: Blocks) -> Blocks:
     """Fill in unknown numbers of rows. One pass if any is unknown, else none."""
     if blocks.is_measured:
         return blocks
-    return replace(blocks, lengths=tuple(emit(blocks, _count_rows, name="count")))
+    lengths = emit(blocks, _count_rows, name="count", journaled=True)
+    return replace(blocks, lengths=tuple(lengths))
 
 
 def exchange(

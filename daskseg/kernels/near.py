@@ -216,9 +216,21 @@ def keep(values: NDArray[np.floating], weights: Floats | None, moving: Moving) -
     labels, margins = np.empty(len(values), np.int32), np.empty(len(values))
     scratch = tiles.make_scratch(values.shape[1], len(ready.half))
     _find_margins(values, ready, scratch, labels, margins)
-    order = np.argsort(margins)
-    kept = None if weights is None else weights[order]
-    return Near(values[order], kept, labels[order], margins[order])
+    return by_margin(Near(values, weights, labels, margins))
+
+
+def by_margin(near: Near) -> Near:
+    """Sort rows by rising margin."""
+    order = np.argsort(near.margins)
+    weights = None if near.weights is None else near.weights[order]
+    return Near(near.values[order], weights, near.labels[order], near.margins[order])
+
+
+def up_to(near: Near, margin: float) -> Near:
+    """Return the rows of a margin up to a limit."""
+    n_rows = int(np.searchsorted(near.margins, margin, side="right"))
+    weights = None if near.weights is None else near.weights[:n_rows]
+    return Near(near.values[:n_rows], weights, near.labels[:n_rows], near.margins[:n_rows])
 
 
 def moved_since(near: list[Near], centres: Floats, steps: StepGrid, moved: float) -> StepPart:
@@ -243,19 +255,9 @@ def moved_since(near: list[Near], centres: Floats, steps: StepGrid, moved: float
     part = empty_step(2 * n_centres, n_features)
     ready = tiles.make_ready(tiles.stack([centres]), near[0].values.dtype)
     scratch, scales = tiles.make_scratch(n_features), scales_of(steps)
-    for one in near:
-        n_rows = int(np.searchsorted(one.margins, moved, side="right"))
-        if n_rows:
-            _sum_moved(
-                one.values[:n_rows],
-                flat(None if one.weights is None else one.weights[:n_rows]),
-                one.labels[:n_rows],
-                ready,
-                scratch,
-                steps.middle,
-                scales,
-                *part,
-            )
+    for one in (up_to(one, moved) for one in near):
+        values, weights = one.values, flat(one.weights)
+        _sum_moved(values, weights, one.labels, ready, scratch, steps.middle, scales, *part)
     return came_less_left(part)
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from daskseg.kernels.assign import FLUSH_ROWS, StepGrid, StepPart, flat, flush, on_grid, scales_of
 from daskseg.kernels.compiling import compiled
 from daskseg.kernels.labels import Farthest, keep_distinct
-from daskseg.kernels.near import Moving, Near, came_less_left
+from daskseg.kernels.near import Moving, Near, by_margin, came_less_left, up_to
 from daskseg.kernels.tiles import Stack
 
 Floats = NDArray[np.float64]
@@ -243,26 +243,17 @@ def keep(values: NDArray[np.floating], weights: Floats | None, moving: Moving) -
     labels, margins = np.empty(len(values), np.int32), np.empty(len(values))
     rounding = _rounding(values.shape[1])
     _find_margins(values, moving.centres, moving.radii, rounding, labels, margins)
-    order = np.argsort(margins)
-    kept = None if weights is None else weights[order]
-    return Near(values[order], kept, labels[order], margins[order])
+    return by_margin(Near(values, weights, labels, margins))
 
 
 def moved_since(near: list[Near], centres: Floats, steps: StepGrid, moved: float) -> StepPart:
     """Sum what moved centres change; as `near.moved_since`."""
     n_centres, n_features = centres.shape
     part = _empty(2 * n_centres, n_features)
-    for one in near:
-        n_rows = int(np.searchsorted(one.margins, moved, side="right"))
-        _sum_moved(
-            one.values[:n_rows],
-            flat(None if one.weights is None else one.weights[:n_rows]),
-            one.labels[:n_rows],
-            centres,
-            steps.middle,
-            scales_of(steps),
-            *part,
-        )
+    scales = scales_of(steps)
+    for one in (up_to(one, moved) for one in near):
+        values, weights = one.values, flat(one.weights)
+        _sum_moved(values, weights, one.labels, centres, steps.middle, scales, *part)
     return came_less_left(part)
 
 
@@ -289,9 +280,13 @@ def farthest_rows(
     centres: Floats,
     n_wanted: int,
 ) -> Farthest:
-    """Find the rows of one block that fit worst; as `labels.farthest_rows`, NaN and all."""
-    sq_dist = nearest(values, centres)[1]
+    """Find the rows of one block that fit worst; as `labels.farthest_rows`.
+
+    A centre can be made of them: what they miss is taken from their nearest centre, and so
+    adds nothing to their distance.
+    """
+    found, sq_dist = nearest(values, centres)
     rows = first_row + np.arange(len(values), dtype=np.int64)
     real = slice(None) if weights is None else weights > 0
-    wide = values.astype(np.float64)
+    wide = np.where(np.isnan(values), centres[found], values)
     return keep_distinct(Farthest(sq_dist[real], rows[real], wide[real]), n_wanted)

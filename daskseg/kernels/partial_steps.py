@@ -13,7 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskseg.kernels.assign import StepGrid, StepPart
-from daskseg.kernels.steps import unit, units_of
+from daskseg.kernels.steps import square_of, sse_bound, unit, units_of
+
+# Squares stand in the last column of either kind of part.
+__all__ = ["mean_variance", "means_of", "quick_sse", "square_of", "sse_bound", "total_sse"]
 
 Floats = NDArray[np.float64]
 
@@ -60,17 +63,6 @@ def total_sse(part: StepPart, steps: StepGrid, centres: Floats, square: Fraction
 def quick_sse(part: StepPart, steps: StepGrid, centres: Floats, square: Fraction) -> float:
     """Return the squared error of a step, for its history."""
     return total_sse(part, steps, centres, square)
-
-
-def square_of(part: StepPart, steps: StepGrid) -> Fraction:
-    """Return the sum of weighted squares about the middle of the values that are there."""
-    return unit(int(steps.exponents[-1])) * int(_columns(part)[2].sum())
-
-
-def sse_bound(part: StepPart, steps: StepGrid, square: Fraction) -> float:
-    """Bound the error of a squared error, from the roundings of single rows."""
-    on_grid = float(part.counts.sum()) * float(unit(int(steps.exponents[-1])))
-    return float(square) * (len(steps.middle) + 2) * 2.0**-53 + on_grid
 
 
 def mean_variance(part: StepPart, steps: StepGrid, square: Fraction) -> float:

@@ -83,6 +83,31 @@ def _keep_largest(part: SamplePart, n_rows: int) -> SamplePart:
     return _take(part, kept)
 
 
+def _part_of(
+    values: NDArray[Any],
+    weights: Floats | None,
+    first_row: int,
+    found: NDArray[np.int64],
+    importance: Floats,
+    priority: Floats,
+    n_wanted: int,
+) -> SamplePart:
+    """Make the part of one block from the places, importances and priorities of rows drawn."""
+    surplus = len(found) - (n_wanted + 1)
+    if surplus > 0:
+        # Rows below this bound cannot be among the largest; ties at it are resolved below.
+        kept = np.flatnonzero(priority >= np.partition(priority, surplus)[surplus])
+        found, importance, priority = found[kept], importance[kept], priority[kept]
+    part = SamplePart(
+        priority,
+        importance,
+        np.ones(len(found)) if weights is None else weights[found].astype(np.float64),
+        first_row + found,
+        values[found],
+    )
+    return _keep_largest(part, n_wanted + 1)
+
+
 class Pilot(NamedTuple):
     """What decides the importance of a row.
 
@@ -194,20 +219,38 @@ def scan(
     seen = seen._replace(n_rows=n_rows, low=low, high=high)
     if not all_finite:
         seen = extent(values, weights, first_row)
-    kept: Any = slice(n_drawn)
-    if n_drawn > n_wanted + 1:
-        # Rows below this bound cannot be among the largest; ties at it are resolved below.
-        place = n_drawn - (n_wanted + 1)
-        kept = np.flatnonzero(priority[:n_drawn] >= np.partition(priority[:n_drawn], place)[place])
-    chosen = found[kept]
-    part = SamplePart(
-        priority[kept],
-        importance[kept],
-        np.ones(len(chosen)) if weights is None else weights[chosen].astype(np.float64),
-        first_row + chosen,
-        values[chosen],
-    )
-    return seen, _keep_largest(part, n_wanted + 1)
+    drawn = found[:n_drawn], importance[:n_drawn], priority[:n_drawn]
+    return seen, _part_of(values, weights, first_row, *drawn, n_wanted)
+
+
+def draw_by(
+    importance: Floats,
+    values: NDArray[Any],
+    weights: Floats | None,
+    first_row: int,
+    floor: float,
+    key: tuple[int, int],
+    n_wanted: int,
+) -> SamplePart:
+    """Draw from one block by the importance of its rows; as `scan`, of rows known to be finite.
+
+    Parameters
+    ----------
+    importance : ndarray of shape (n_rows,), float64
+        Rows of zero are never drawn.
+    values, weights, first_row, n_wanted : as for `scan`
+    floor : float
+        As in `Pilot`.
+    key : tuple of int
+        Seed and purpose of the random numbers, as for `rng.uniform`.
+
+    Returns
+    -------
+    SamplePart
+    """
+    priority = importance / rng.uniform(*key, first_row, len(importance))
+    found = np.flatnonzero((importance > 0) & (priority >= floor))
+    return _part_of(values, weights, first_row, found, importance[found], priority[found], n_wanted)
 
 
 class Sensitivity(NamedTuple):
@@ -254,7 +297,7 @@ def draw_sensitive(
     seed: int,
     n_wanted: int,
 ) -> SamplePart:
-    """Draw from one block by `sensitivities`; as `scan`, of rows that are known to be finite.
+    """Draw from one block by `sensitivities`; as `draw_by`.
 
     Parameters
     ----------
@@ -265,20 +308,8 @@ def draw_sensitive(
     """
     own = np.ones(len(values)) if weights is None else weights
     importance = sensitivities(values, own, lead)
-    priority = importance / rng.uniform(seed, rng.SECOND_SAMPLE, first_row, len(values))
-    chosen = np.flatnonzero((own > 0) & (priority >= floor))
-    if len(chosen) > n_wanted + 1:
-        place = len(chosen) - (n_wanted + 1)
-        bound = np.partition(priority[chosen], place)[place]
-        chosen = chosen[priority[chosen] >= bound]
-    part = SamplePart(
-        priority[chosen],
-        importance[chosen],
-        own[chosen].astype(np.float64),
-        first_row + chosen,
-        values[chosen],
-    )
-    return _keep_largest(part, n_wanted + 1)
+    key = seed, rng.SECOND_SAMPLE
+    return draw_by(importance, values, weights, first_row, floor, key, n_wanted)
 
 
 def merge_samples(a: SamplePart, b: SamplePart, n_wanted: int) -> SamplePart:
@@ -326,25 +357,6 @@ def _merge_equal(part: SamplePart) -> Sample:
     # bincount adds in the order given, least weight first.
     merged = np.bincount(np.cumsum(starts) - 1, weights=weights).astype(np.float64)
     return Sample(values[starts], merged, is_whole=True)
-
-
-def draw_index(mass: NDArray[np.float64], u: float) -> int:
-    """Draw an index with probability proportional to `mass` (not all zero).
-
-    Parameters
-    ----------
-    mass : ndarray of shape (n,), float64
-        Zero or more each.
-    u : float in [0, 1)
-
-    Examples
-    --------
-    >>> draw_index(np.array([0.0, 1.0, 1.0]), 0.6)
-    2
-    """
-    total = np.cumsum(mass)
-    place = int(np.searchsorted(total, u * total[-1], side="right"))
-    return min(place, int(np.flatnonzero(mass)[-1]))
 
 
 def scratch_bytes(

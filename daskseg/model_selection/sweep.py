@@ -17,7 +17,6 @@ from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils.validation import check_is_fitted
 
 from daskseg.cluster.kmeans import KMeans
-from daskseg.cluster.parameters import check_number, seed_of
 from daskseg.cluster.search import search
 from daskseg.cluster.starts import start_from
 from daskseg.cluster.survey import Survey, sample_rows_for, survey
@@ -29,6 +28,7 @@ from daskseg.kernels import steps
 from daskseg.kernels.assign import StepPart
 from daskseg.metrics.silhouette import Evaluation, evaluate
 from daskseg.model_selection.recommend import CurveRow, Recommendation, recommend
+from daskseg.parameters import check_number, seed_of
 
 Floats = NDArray[np.float64]
 

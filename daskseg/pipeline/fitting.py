@@ -114,6 +114,15 @@ class Chosen:
             "chosen_inertia": float(self.fitted.inertia_),
         }
 
+    def facts(self) -> dict[str, Any]:
+        """Return how the exact fit went."""
+        return {
+            "inertia": float(self.fitted.inertia_),
+            "n_passes": float(self.fitted.n_passes_),
+            "n_iter": int(self.fitted.n_iter_),
+            "stopped_by": self.fitted.stopped_by_,
+        }
+
 
 def choose(study: Study, prepared: Blocks) -> Chosen:
     """Try every k that the study allows, take one, and make it exact.
@@ -232,15 +241,13 @@ def fit_segments(
                     prepared, prepare.plan_, study.prepare.pca, scratch
                 )
         chosen = choose(study, prepared)
-        fitted = chosen.fitted
-        centres = np.asarray(fitted.cluster_centers_, dtype=np.float64)
+        centres = np.asarray(chosen.fitted.cluster_centers_, dtype=np.float64)
         clustering = Clustering(positions, prepare.plan_, centres, reduction)
-        column = None if value is None else [f.name for f in features].index(value)
         with progress.stage("profile"):
             profile = profile_segments(
                 blocks,
                 clustering,
-                value=column,
+                value=None if value is None else [f.name for f in features].index(value),
                 value_decimals=value_decimals,
                 scheme=scheme,
                 cut_points=cuts,
@@ -258,25 +265,18 @@ def fit_segments(
         cut_points=cuts,
         reduction=reduction,
     )
-    named = _names(study, model, profile, scheme)
-    model = replace(model, segment_names=tuple(name.name for name in named))
-    model = model.renamed(study.label.names)
+    names = _names(study, model, profile, scheme)
+    model = replace(model, segment_names=tuple(name.name for name in names))
     return Fitted(
-        model=model,
+        model=model.renamed(study.label.names),
         profile=profile,
-        names=tuple(named),
+        names=tuple(names),
         silhouettes=tuple(_finite(value) for value in chosen.silhouettes[order]),
         below_zero=tuple(_finite(value) for value in chosen.below_zero[order]),
         choice=chosen.record(),
         curve=chosen.sweep.to_frame(),
         notices=_notices(caught),
-        facts={
-            "kind": study.model.kind,
-            "inertia": float(fitted.inertia_),
-            "n_passes": float(fitted.n_passes_),
-            "n_iter": int(fitted.n_iter_),
-            "stopped_by": fitted.stopped_by_,
-        },
+        facts={"kind": study.model.kind, **chosen.facts()},
     )
 
 

@@ -24,6 +24,7 @@ RANK = {
     "__version__": 0,
     "errors": 0,
     "version": 0,
+    "parameters": 1,
     "publish": 1,
     "records": 1,
     "texts": 1,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import math
 import operator
+import os
 from fractions import Fraction
 
 import dask
@@ -56,6 +58,8 @@ def assert_same(found, wanted):
         [1, (2, [3])],
         {(1, "a"): {"b": 2.5}},
         np.arange(6.0).reshape(2, 3).T,
+        np.arange(40_000.0).reshape(2, 20_000).T,
+        np.arange(20_000).astype("datetime64[s]"),
         np.array([], np.uint64),
         np.float32(1.5),
         np.datetime64("2026-01-31", "us"),
@@ -125,6 +129,7 @@ BLOCKS = Blocks(
 
 
 KILLED_AT = []
+SAVED = []
 
 
 def sums(rows, exponents):
@@ -137,13 +142,14 @@ def sums(rows, exponents):
 EXPONENTS = np.full(3, 3)
 
 
-def fit(path, killed_at=None, fingerprint="f", factor=0):
+def fit(path, killed_at=None, seed=0, factor=0):
     """Two passes; the second one can be interrupted at a row."""
     READS.clear()
-    with journal.keeping(path, fingerprint):
+    with journal.keeping(path, {"seed": str(seed), "data": "d"}) as book:
         first = passes.reduce(BLOCKS, sums, grid.add, EXPONENTS, name="one")
         KILLED_AT[:] = [] if killed_at is None else [killed_at]
         second = passes.reduce(BLOCKS, sums, grid.add, EXPONENTS + factor, name="two")
+    SAVED[:] = [book.passes_saved]
     return first, second
 
 
@@ -166,6 +172,7 @@ def test_keeping__resumes_between_groups_with_the_same_bits(tmp_path):
         assert_same(found, wanted)
         assert len(READS) == 8
         assert (log.passes, log.bytes_read) == (2, 8 * 240)
+        assert pytest.approx(2 - 8 / 12) == SAVED[0]
         assert_same(fit(path), wanted)
         assert READS == []
 
@@ -200,7 +207,7 @@ def test_keeping__writes_results_of_a_cluster(cluster_client, tmp_path):
     with cluster_client.as_current(), dask.config.set(scheduler="dask.distributed"):
         found = []
         for n_bytes in (ROWS.nbytes, 0):
-            with progress.recording("log") as log, journal.keeping(tmp_path / "j", "f"):
+            with progress.recording("log") as log, journal.keeping(tmp_path / "j", {}):
                 found.append(passes.reduce(blocks, sums, grid.add, EXPONENTS))
             assert log.bytes_read == n_bytes
     assert_same(found[0], found[1])
@@ -252,9 +259,9 @@ def test_keeping__refuses_another_fit_another_format_and_another_file(tmp_path, 
     path = tmp_path / "j"
     fit(path)
     with pytest.raises(
-        ArtifactError, match="belongs to other data or parameters: f; this fit has g"
+        ArtifactError, match=r"belongs to other data or parameters: seed is 0 there and 1 here\."
     ):
-        fit(path, fingerprint="g")
+        fit(path, seed=1)
     monkeypatch.setattr(journal, "VERSION", "99.0")
     with pytest.raises(ArtifactError, match=r"was begun with daskseg .*; this fit has 99\.0"):
         fit(path)
@@ -270,15 +277,154 @@ def test_keeping__refuses_another_fit_another_format_and_another_file(tmp_path, 
 
 def test_keeping__refuses_a_file_in_use(tmp_path):
     with (
-        journal.keeping(tmp_path / "j", "f"),
+        journal.keeping(tmp_path / "j", {}),
         pytest.raises(UsageError, match="in use by another process"),
-        journal.keeping(tmp_path / "j", "f"),
+        journal.keeping(tmp_path / "j", {}),
     ):
         pass
 
 
+def test_keeping__says_where_a_file_cannot_be_opened_or_locked(tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match=r"cannot be opened: Is a directory\. Give the path"):
+        fit(tmp_path)
+    with pytest.raises(UsageError, match="cannot be opened: No such file or directory"):
+        fit(tmp_path / "none" / "j")
+
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(journal.fcntl, "flock", no_locks)
+    with pytest.raises(UsageError, match="cannot be locked: No locks available"):
+        fit(tmp_path / "j")
+
+
+def test_keeping__refuses_a_file_that_was_deleted_before_it_was_locked(tmp_path, monkeypatch):
+    def too_late(*_):
+        (tmp_path / "j").unlink()
+
+    monkeypatch.setattr(journal.fcntl, "flock", too_late)
+    with pytest.raises(UsageError, match="in use by another process"):
+        fit(tmp_path / "j")
+
+
+def test_keeping__begins_anew_where_nothing_was_recorded(tmp_path):
+    for number in range(2):
+        with journal.keeping(tmp_path / "j", {"number": str(number)}):
+            pass
+    with pytest.raises(ArtifactError, match="number is 1 there and not told here"):
+        fit_with_record(tmp_path / "j", {"number": "1"}, {})
+
+
+def fit_with_record(path, *fits):
+    for one in fits:
+        with journal.keeping(path, one) as book:
+            book.begin_pass("p", sums, (), (1,)).write(range(1), None)
+
+
+def rows_of(rows):
+    return rows.first_row
+
+
+def emitted(path, *, journaled):
+    READS.clear()
+    with dask.config.set(scheduler="synchronous"), journal.keeping(path, {}) as book:
+        found = passes.emit(BLOCKS, rows_of, journaled=journaled)
+    assert found == list(range(0, 120, 10))
+    return len(READS), book.passes_saved
+
+
+def test_emit__is_on_file_only_where_asked_for(tmp_path):
+    assert [emitted(tmp_path / "a", journaled=False) for _ in range(2)] == [(12, 0), (12, 0)]
+    assert [emitted(tmp_path / "b", journaled=True) for _ in range(2)] == [(12, 0), (0, 1)]
+
+
+@pytest.mark.cluster
+def test_emit__writes_results_of_a_cluster(cluster_client, tmp_path):
+    blocks = Blocks.from_dask_array(dask.array.from_array(ROWS, chunks=(10, 3)))
+    with cluster_client.as_current(), dask.config.set(scheduler="dask.distributed"):
+        for n_bytes in (ROWS.nbytes, 0):
+            with progress.recording("log") as log, journal.keeping(tmp_path / "j", {}):
+                assert passes.emit(blocks, len, journaled=True) == [3] * 12
+            assert log.bytes_read == n_bytes
+
+
+def test_passes__that_read_nothing_leave_the_journal_alone(tmp_path):
+    for _ in range(2):
+        READS.clear()
+        with journal.keeping(tmp_path / "j", {}):
+            passes.reduce(BLOCKS, sums, grid.add, EXPONENTS, share=0.0)
+            passes.emit(BLOCKS, rows_of, share=0.0, journaled=True)
+        assert len(READS) == 24
+
+
+def two_passes(path, *, shorten=False):
+    """Write large parts in two passes; return what was on file of each, and the final size."""
+    found = []
+    with journal.keeping(path, {}) as book:
+        for name in ("one", "two"):
+            records = book.begin_pass(name, sums, (), [1] * 4)
+            found.append([(start, part.tolist()[:2]) for start, part in records.parts()])
+            for span in records.missing():
+                for block in span:
+                    records.write(range(block, block + 1), np.full(1000, block))
+            if shorten and name == "two":
+                book.shorten("one", np.array([7, 8]))
+                book.shorten("none", None)
+    return found, path.stat().st_size
+
+
+def test_journal__shorten_puts_one_record_in_the_place_of_a_pass(tmp_path):
+    path = tmp_path / "j"
+    full = [(block, [block, block]) for block in range(4)]
+    (tmp_path / "j.new").write_bytes(b"of a run that was killed")
+    assert two_passes(path)[0] == [[], []]
+    found, size = two_passes(path)
+    assert found == [full, full]
+    found, shorter = two_passes(path, shorten=True)
+    assert found == [full, full]
+    assert shorter < 0.6 * size
+    for _ in range(2):
+        found, again = two_passes(path, shorten=True)
+        assert found == [[(0, [7, 8])], full]
+        assert again == shorter
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_journal__is_ours_and_written_on_after_it_was_shortened(tmp_path):
+    path = tmp_path / "j"
+    with journal.keeping(path, {}) as book:
+        book.begin_pass("one", sums, (), [1]).write(range(1), "long" * 100)
+        book.shorten("one", "s")
+        with pytest.raises(UsageError, match="in use by another process"):
+            journal.Journal(path, {})
+        book.begin_pass("two", sums, (), [1]).write(range(1), "later")
+        assert [part for _, part in book.begin_pass("three", sums, (), [1]).parts()] == []
+    with journal.keeping(path, {}) as book:
+        for name, part in (("one", "s"), ("two", "later")):
+            assert list(book.begin_pass(name, sums, (), [1]).parts()) == [(0, part)]
+
+
+def named_like_a_task(number):
+    return ROWS[number * 10 : number * 10 + 10]
+
+
+def test_passes__take_no_task_of_the_caller_for_one_of_theirs(local, tmp_path):
+    calls = [dask.delayed(named_like_a_task)(n, dask_key_name=f"mine-{n}") for n in range(12)]
+    blocks = Blocks(tuple(Load(named, (one,)) for one in calls), (10,) * 12, 3, ROWS.dtype)
+    with journal.keeping(tmp_path / "j", {}):
+        assert passes.emit(blocks, rows_of, name="mine") == list(range(0, 120, 10))
+        assert_same(
+            passes.reduce(blocks, sums, grid.add, EXPONENTS, name="mine"),
+            grid.sum_columns(ROWS, EXPONENTS),
+        )
+
+
+def named(values):
+    return values
+
+
 def test_keeping__leaves_passes_outside_alone(tmp_path):
-    with journal.keeping(tmp_path / "j", "f") as book:
+    with journal.keeping(tmp_path / "j", {}) as book:
         assert journal.current() is book
     assert journal.current() is None
     size = (tmp_path / "j").stat().st_size
@@ -294,7 +440,7 @@ def test_exchange__is_not_resumed(tmp_path):
         return part.assign(bucket=0), len(part)
 
     for _ in range(2):
-        with journal.keeping(tmp_path / "j", "f"):
+        with journal.keeping(tmp_path / "j", {}):
             n_rows, buckets = passes.exchange(blocks, split, operator.add, 1, tmp_path)
         assert n_rows == 9
         assert passes.emit(buckets, len) == [9]

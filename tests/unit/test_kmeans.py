@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import dask
 import dask.array as da
 import dask.dataframe as dd
@@ -17,12 +15,14 @@ from sklearn.datasets import load_digits, load_iris
 
 from daskseg.cluster import KMeans
 from daskseg.cluster.exact import RowsSource
+from daskseg.cluster.kept import Kept
 from daskseg.cluster.lloyd import iterate
-from daskseg.cluster.parameters import seed_of
 from daskseg.engine.blocks import Blocks
 from daskseg.errors import DasksegWarning, InputError, SchemaMismatchError, UsageError
 from daskseg.inputs import measure_extent
+from daskseg.parameters import seed_of
 from tests import naive
+from tests.counting import Counted
 
 
 def blobs(n_rows=600, n_features=3, n_blobs=5, seed=0, spread=4.0):
@@ -109,7 +109,7 @@ def test_kmeans__keeps_its_bits_under_any_chunks(heights, width, dtype):
 
 
 def test_kmeans__keeps_its_bits_where_the_sample_is_a_part(monkeypatch):
-    monkeypatch.setattr("daskseg.cluster.starts.sample_rows_for", lambda k: 100)
+    monkeypatch.setattr("daskseg.cluster.starts._n_wanted", lambda blocks, k: 100)
     rows = blobs(2000)
     states = {
         state(KMeans(5, max_iter=3).fit(da.from_array(rows, chunks=chunks)))
@@ -193,18 +193,6 @@ def test_kmeans__fixpoint_stays_where_it_is():
     again = KMeans(5, init=model.cluster_centers_).fit(rows)
     assert again.cluster_centers_.tobytes() == model.cluster_centers_.tobytes()
     assert (again.n_iter_, again.inertia_) == (1, model.inertia_)
-
-
-class Counted:
-    """Counts how often each block is handed out."""
-
-    def __init__(self):
-        self.n_reads, self.lock = 0, threading.Lock()
-
-    def __call__(self, block):
-        with self.lock:
-            self.n_reads += 1
-        return block
 
 
 @pytest.mark.parametrize(
@@ -293,7 +281,7 @@ def test_kmeans__makes_fewer_clusters_of_fewer_points(n_points, n_clusters):
 
 def test_kmeans__finds_rare_points_that_the_sample_missed(monkeypatch):
     """One point in 50,000 is not in a sample of two rows; repair brings it in."""
-    monkeypatch.setattr("daskseg.cluster.starts.sample_rows_for", lambda k: 2)
+    monkeypatch.setattr("daskseg.cluster.starts._n_wanted", lambda blocks, k: 2)
     rows = np.zeros((1000, 1))
     rows[[10, 700]] = [[1.0], [3.0]]
     model = KMeans(3).fit(rows)
@@ -400,7 +388,7 @@ def test_seed_of__refuses_nonsense():
     [
         ({"metric": "manhattan"}, "metric='manhattan' is not one of"),
         ({"missing": "median"}, "missing='median' is not one of"),
-        ({"checkpoint": "x"}, "checkpoint='x' has not landed yet"),
+        ({"checkpoint": 3}, "checkpoint=3 is neither None nor the path of a file"),
         ({"oversampling": -1.0}, "oversampling=-1.0 is not a number"),
         ({"init_rounds": 0}, "init_rounds=0 is not a whole number"),
         ({"init": "best"}, "init='best' is not one of"),
@@ -568,3 +556,15 @@ def test_kmeans__missing_mean_refuses_an_empty_column():
     rows[:, 1] = np.nan
     with pytest.raises(InputError, match="column 1 has no value at all"):
         KMeans(5, missing="mean").fit(rows)
+
+
+def test_fit__measures_rows_that_stayed_in_memory_without_another_pass(monkeypatch):
+    rows = blobs(4_000, 3, 4)
+    # Beside the square of this one, those of all others vanish.
+    rows[0] = 1e9
+    chunked = da.from_array(rows, chunks=(500, 3))
+    model = KMeans(4, random_state=0).fit(chunked)
+    monkeypatch.setattr(Kept, "all_rows", lambda self: None)
+    again = KMeans(4, random_state=0).fit(chunked)
+    assert again.n_passes_ == model.n_passes_ + 1
+    assert again.inertia_ == model.inertia_

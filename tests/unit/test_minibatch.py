@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import dask
 import dask.array as da
 import numpy as np
@@ -17,6 +15,7 @@ from daskseg.cluster import KMeans, MiniBatchKMeans, batches, growing, running
 from daskseg.engine.blocks import Blocks
 from daskseg.errors import DasksegWarning, InputError, SchemaMismatchError, UsageError
 from tests import naive
+from tests.counting import Counted
 
 FOUR = np.array([[0.0], [1.0], [9.0], [10.0]])
 
@@ -222,18 +221,6 @@ def test_fit__stays_exact_where_the_ranges_of_the_first_batch_mislead(beyond):
     again, _, fixed = naive.lloyd(rows, model.cluster_centers_, 2, None)
     assert fixed
     np.testing.assert_allclose(model.cluster_centers_, again, rtol=1e-12, atol=1e-20)
-
-
-class Counted:
-    """Counts how often each block is handed out."""
-
-    def __init__(self):
-        self.n_reads, self.lock = 0, threading.Lock()
-
-    def __call__(self, block):
-        with self.lock:
-            self.n_reads += 1
-        return block
 
 
 @pytest.mark.parametrize(

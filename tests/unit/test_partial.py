@@ -92,6 +92,25 @@ def test_kmeans__missing_partial_takes_rows_without_any_value():
     np.testing.assert_array_equal(model.cluster_centers_, without.cluster_centers_)
 
 
+def test_farthest_rows__take_what_they_miss_from_their_centre():
+    rows = np.array([[9.0, np.nan], [1.0, 1.0], [np.nan, np.nan], [np.nan, 5.0]], np.float32)
+    centres = np.array([[0.0, 0.0], [6.0, 2.0]])
+    found = partial.farthest_rows(rows, None, 10, centres, 9)
+    assert found.rows.tolist() == [10, 13, 11]
+    assert found.sq_dist.tolist() == [9.0, 9.0, 2.0]
+    assert found.values.tolist() == [[9.0, 2.0], [6.0, 5.0], [1.0, 1.0]]
+    assert found.values.dtype == np.float64
+
+
+def test_kmeans__missing_partial_fills_an_empty_cluster_from_a_row_with_gaps():
+    rows = np.array([[0.0, 0.0], [1.0, 0.0], [8.0, np.nan], [np.nan, 1.0]])
+    init = np.array([[0.0, 0.0], [99.0, 99.0]])
+    model = KMeans(2, init=init, missing="partial").fit(rows)
+    assert model.labels_.tolist() == [0, 0, 1, 0]
+    np.testing.assert_allclose(model.cluster_centers_, [[0.5, 1 / 3], [8.0, 1 / 3]])
+    assert model.inertia_ == pytest.approx(0.5 + 2 / 3)
+
+
 def test_kmeans__missing_partial_refuses_the_sphere():
     with pytest.raises(UsageError, match="a row with gaps has no length"):
         KMeans(2, missing="partial", metric="cosine").fit([[1.0], [2.0], [3.0]])

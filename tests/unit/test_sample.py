@@ -6,6 +6,7 @@ import math
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -108,6 +109,31 @@ def test_scan__draws_by_the_definition():
     np.testing.assert_allclose(
         part.priority[np.argsort(part.rows)], (importance / chance)[np.sort(order)], rtol=1e-13
     )
+
+
+@pytest.mark.parametrize("n_wanted", [9, 60])
+def test_draw_by__draws_by_the_definition(n_wanted):
+    """Priority: importance / u, with u from seed, purpose and row; not below the floor."""
+    rows = ROWS[:40].astype(np.float32)
+    importance = np.arange(40.0)
+    priority = importance / rng.uniform(3, rng.SECOND_SAMPLE, 1000, 40)
+    part = sample.draw_by(importance, rows, None, 1000, 20.0, (3, rng.SECOND_SAMPLE), n_wanted)
+    order = np.argsort(-priority)[: n_wanted + 1]
+    chosen = np.sort(order[priority[order] >= 20.0])
+    by_row = np.argsort(part.rows)
+    np.testing.assert_array_equal(part.rows[by_row], 1000 + chosen)
+    np.testing.assert_array_equal(part.priority[by_row], priority[chosen])
+    np.testing.assert_array_equal(part.importance[by_row], importance[chosen])
+    np.testing.assert_array_equal(part.values[by_row], rows[chosen])
+    assert part.weight.tolist() == [1.0] * len(chosen)
+    assert part.values.dtype == np.float32
+
+
+def test_draw_by__never_draws_what_has_no_importance():
+    weights = np.array([0.0, 2.0, 0.0, 3.0])
+    part = sample.draw_by(weights, ROWS[:4], weights, 0, 0.0, (0, rng.SAMPLE), 9)
+    assert part.rows.tolist() == [1, 3]
+    assert part.weight.tolist() == [2.0, 3.0]
 
 
 def test_scan__measures_ranges_like_extent():

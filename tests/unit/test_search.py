@@ -162,7 +162,9 @@ def test_search__tells_rows_apart_in_two_far_groups():
 def test_search__uses_float64_only_where_float32_cannot_tell():
     spread = np.concatenate([hard(200, 2) * 1e-6 + 1, hard(200, 2) * 1e-6 - 1])
     for values, dtype in ((hard(), np.float32), (spread, np.float64)):
-        room = fit._enter(prepare.prepare(sample_of(values), 0), [8], 0, None, True)
+        room = fit._enter(
+            prepare.prepare(sample_of(values), 0), [8], 0, None, thorough=False, local=True
+        )
         assert room.dtype == dtype
         assert room.large.rows.dtype == dtype
         assert room.whole.rows.dtype == np.float64
@@ -212,7 +214,7 @@ def test_search__curve_falls_and_keeps_the_order_asked_for():
 
 def test_let_fall__starts_from_fewer_clusters_where_more_are_worse():
     points = prepare.prepare(sample_of([0, 1, 10, 11, 30]), 0)
-    room = fit._enter(points, [2, 4], 0, None, True)
+    room = fit._enter(points, [2, 4], 0, None, thorough=False, local=True)
     good = jobs.polish(points.points.rows[:2], room.whole, 0.0)
     best = {2: good, 4: good._replace(sse=good.sse * 2)}
     fit._let_fall(room, best)
@@ -235,10 +237,32 @@ def test_search__makes_as_many_starts_as_asked_for(monkeypatch, n_init):
 
 
 def test_effort_for__falls_with_the_size_and_with_company():
-    alone = [effort.effort_for(work, is_alone=True, n_init=None) for work in (10**5, 10**8, 10**10)]
+    def of(work, *, is_alone=True, is_thorough=False):
+        return effort.effort_for(work, is_alone=is_alone, is_thorough=is_thorough, n_init=None)
+
+    alone = [of(work) for work in (10**5, 10**8, 10**10)]
     assert alone[0].n_islands > alone[1].n_islands > alone[2].n_islands
-    shared = effort.effort_for(10**7, is_alone=False, n_init=None)
-    assert shared.n_islands < effort.effort_for(10**7, is_alone=True, n_init=None).n_islands
+    assert of(10**7, is_alone=False).n_islands < of(10**7).n_islands
+    assert of(10**7, is_thorough=True).n_tribes > of(10**7).n_tribes
+    assert of(10**7, is_alone=False, is_thorough=True) == of(10**7, is_alone=False)
+
+
+def test_settle__breeds_tribes_until_two_agree(monkeypatch):
+    def room_of(values, k):
+        sample = sample_of(values)
+        return fit._enter(prepare.prepare(sample, 0), [k], 0, None, thorough=True, local=True)
+
+    bred = []
+    start = fit._start
+    monkeypatch.setattr(fit, "_start", lambda room, tribe: bred.append(tribe) or start(room, tribe))
+    easy = room_of(np.repeat(np.arange(5.0), 20)[:, None] + np.linspace(0, 0.1, 100)[:, None], 5)
+    fit._settle(easy)
+    assert bred == [0, 1]
+    bred.clear()
+    monkeypatch.setattr(fit, "_agree", lambda tribes: False)
+    found = fit._settle(room_of(hard(), 8))
+    assert bred == [0, 1, 2, 3]
+    assert [one.sse for one in found[8]] == sorted(one.sse for one in found[8])
 
 
 def test_distinct__keeps_the_best_and_the_first_of_equals():

@@ -28,7 +28,7 @@ def rare_clusters(n_rows=6000):
 
 @pytest.fixture
 def small_samples(monkeypatch):
-    monkeypatch.setattr("daskseg.cluster.starts.sample_rows_for", lambda k: 150)
+    monkeypatch.setattr("daskseg.cluster.starts._n_wanted", lambda blocks, k: 150)
 
 
 def test_is_misjudged__looks_at_both_sides():

@@ -1,7 +1,7 @@
 """Checks of the parameters of estimators, in words.
 
 Covers: counts, numbers, names with those that have not landed, and seeds. Does not cover:
-checks of data (see `inputs`).
+checks of data (see `inputs`) or of features (see `estimator`).
 """
 
 from __future__ import annotations
@@ -33,10 +33,16 @@ def seed_of(random_state: Any) -> int:
     )
 
 
-def check_count(name: str, value: Any) -> None:
-    """Refuse what is not a whole number from 1."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise UsageError(f"{name}={value!r} is not a whole number from 1.")
+def is_count(value: Any, least: int = 1) -> bool:
+    """Say whether a value is a whole number from `least`."""
+    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return is_whole and int(value) >= least
+
+
+def check_count(name: str, value: Any, least: int = 1) -> None:
+    """Refuse what is not a whole number from `least`."""
+    if not is_count(value, least):
+        raise UsageError(f"{name}={value!r} is not a whole number from {least}.")
 
 
 def check_number(name: str, value: Any, below: float) -> None:
