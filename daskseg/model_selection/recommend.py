@@ -1,10 +1,14 @@
-"""Which number of segments to suggest, from the curve alone, and why in words.
+"""Which number of segments to suggest, and why in words: a pure rule on measured numbers.
 
-Covers: a pure rule. It suggests a useful partition; it never claims that groups were found.
-Does not cover: making the curve (see `model_selection.sweep`).
+Covers: limits of the business, natural clusters or a partition of a continuum, runner-up,
+coarser and finer alternative, grade. Does not cover: measuring (see `model_selection.sweep`,
+`model_selection.criteria`), the words (see `model_selection.reasons`).
 
-The rule: of the numbers whose smallest segment is large enough, take the one where the squared
-error bends most, if its silhouette is at least 90 % of the highest; else the highest silhouette.
+The rule: the largest allowed number at which any two segments lie apart (or gap and prediction
+strength agree, and no border gainsays them) and are found again in resamples. If there is none: no
+natural clusters, and of the numbers that are found again the one where the squared error bends
+most, if its silhouette is at least 90 % of the highest; else the highest silhouette. Without
+criteria only that last part, and nothing is said about clusters.
 """
 
 from __future__ import annotations
@@ -12,42 +16,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from daskseg.errors import UsageError
-from daskseg.texts import text
+from daskseg.model_selection import reasons as words
+from daskseg.model_selection.criteria import Criteria, limits
+from daskseg.model_selection.curve import CurveRow, bends, best_silhouette, knee_of, rank
+from daskseg.model_selection.reasons import Case, Limits
+from daskseg.model_selection.votes import Votes, is_refound, natural_ks, votes_of
 
-# Arbitrary: how much silhouette may be given up for the bend of the curve.
-NEAR_BEST = 0.9
-# Arbitrary, set by trials: 4,000 rows without any groups reach a squared silhouette of 0.80 in
-# one dimension (uniform) and 0.63 in two; four normal groups six deviations apart have 0.86.
-SEPARATE, OVERLAPPING = 0.85, 0.65
-# Bends are compared after rounding: their logarithms may differ in the last bit by machine.
-_BEND_DIGITS = 9
+__all__ = ["CurveRow", "Recommendation", "bends", "recommend"]
 
-
-@dataclass(frozen=True)
-class CurveRow:
-    """One number of clusters, as a row of ``curve.csv``.
-
-    Attributes
-    ----------
-    k : int
-    inertia : float
-        Squared error of the centres on all rows.
-    explained_variance : float
-        One minus its share of the squared error about the mean.
-    silhouette : float
-        Exact, squared Euclidean; NaN for one cluster.
-    smallest_share : float
-        Weight of the smallest cluster as a share of all.
-    """
-
-    k: int
-    inertia: float
-    explained_variance: float
-    silhouette: float
-    smallest_share: float
+# Of four votes: gap, prediction strength, silhouette, knee.
+_AGREEING = 2
 
 
 @dataclass(frozen=True)
@@ -60,13 +41,22 @@ class Recommendation:
     mode : {"auto", "required"}
     runner_up : int or None
     reasons : tuple of str
-        Finished sentences.
+        Finished sentences; every number in them stands in the curve, or is a limit.
     grade : {"high", "medium", "low"}
-        High: bend and silhouette agree. Medium: one of them decided. Low: neither did.
+        With natural clusters, high: every segment is found again (Jaccard 0.75) and two of gap,
+        prediction strength, silhouette and knee say the same number; medium: one of the two
+        conditions. In a continuum never high. Without criteria, high: knee and silhouette agree.
     structure_note : str
-        How far the segments lie apart, by the level of the silhouette.
+        Whether there are natural clusters, and how far the segments lie apart.
     knee : int or None
         Where the squared error bends most; None if it does not bend.
+    natural_k : int or None
+        The largest number at which all segments lie apart, allowed or not; None if there is none,
+        or nothing was measured.
+    coarser, finer : int or None
+        The best allowed numbers below and above `k`.
+    votes : dict of str to int or None
+        What each criterion alone says; empty without criteria.
     """
 
     k: int
@@ -76,45 +66,35 @@ class Recommendation:
     grade: str
     structure_note: str
     knee: int | None
+    natural_k: int | None = None
+    coarser: int | None = None
+    finer: int | None = None
+    votes: dict[str, int | None] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON."""
         return {**asdict(self), "reasons": list(self.reasons)}
 
 
-def bends(curve: Sequence[CurveRow]) -> dict[int, float]:
-    """Measure how far each k lies below the chord of the curve, log error against log k.
+class _Ranked(NamedTuple):
+    """The numbers tried, best first, and what they were ranked by."""
 
-    For rows without structure the error falls like a power of k, which is a straight line on
-    these scales whatever the range of k; what lies below the line is more than that.
-    """
-    largest = max(row.inertia for row in curve)
-    if largest == 0 or len(curve) < 3:
-        return {row.k: 0.0 for row in curve}
-    points = [(math.log(row.k), math.log(max(row.inertia / largest, 1e-12))) for row in curve]
-    (x_0, y_0), (x_1, y_1) = points[0], points[-1]
-    slope = (y_1 - y_0) / (x_1 - x_0)
-    return {
-        row.k: round(y_0 + slope * (x - x_0) - y, _BEND_DIGITS)
-        for row, (x, y) in zip(curve, points, strict=True)
-    }
-
-
-def _rank(rows: Sequence[CurveRow], bend: dict[int, float]) -> list[CurveRow]:
-    """Order rows by the rule: near-best silhouettes that bend, by bend; then by silhouette."""
-    best = max((row.silhouette for row in rows if not math.isnan(row.silhouette)), default=0.0)
-    floor = best - (1 - NEAR_BEST) * abs(best)
-
-    def key(row: CurveRow) -> tuple[bool, float, int]:
-        if row.silhouette >= floor and bend[row.k] > 0:
-            return False, -bend[row.k], row.k
-        return True, math.inf if math.isnan(row.silhouette) else -row.silhouette, row.k
-
-    return sorted(rows, key=key)
+    rows: list[CurveRow]
+    natural: list[int]
+    refound: list[int]
 
 
 def recommend(
-    curve: Sequence[CurveRow], *, min_share: float = 0.01, required_k: int | None = None
+    curve: Sequence[CurveRow],
+    criteria: Sequence[Criteria] = (),
+    *,
+    min_share: float = 0.01,
+    max_share: float = 1.0,
+    largest_shares: dict[int, float] | None = None,
+    min_customers: float = 0,
+    n_customers: float | None = None,
+    k_range: tuple[int, int] | None = None,
+    required_k: int | None = None,
 ) -> Recommendation:
     """Suggest a number of segments.
 
@@ -122,15 +102,30 @@ def recommend(
     ----------
     curve : sequence of CurveRow
         By rising k; not empty.
-    min_share : float
-        Numbers with a smaller segment are left out, unless that leaves none.
+    criteria : sequence of Criteria
+        Of the same numbers, and of 1; none leaves the curve alone to decide.
+    min_share, max_share : float
+        Numbers with a smaller or a larger segment are left out, unless that leaves none.
+    largest_shares : dict of int to float, optional
+        Share of the largest segment by k; needed with `max_share`.
+    min_customers : float
+        The same limit as a number of customers; needs `n_customers`.
+    n_customers : float, optional
+        How many there are.
+    k_range : (int, int), optional
+        Least and most segments; no other number is taken.
     required_k : int, optional
         Take this one, and say what the rule would have taken.
+
+    Returns
+    -------
+    Recommendation
 
     Raises
     ------
     UsageError
-        If the curve is empty, or lacks `required_k`.
+        If the curve is empty, lacks `required_k` or all of `k_range`, or the limits exclude each
+        other.
 
     Examples
     --------
@@ -139,136 +134,143 @@ def recommend(
     >>> recommend(curve).k, recommend(curve).runner_up, recommend(curve).grade
     (3, 2, 'high')
     """
+    limit = _limits(min_share, max_share, largest_shares, min_customers, n_customers)
+    _check(curve, k_range, required_k)
+    measured = {row.k: row for row in criteria}
     rows = {row.k: row for row in curve}
-    if not rows:
-        raise UsageError("the curve is empty: there is no number of segments to choose from.")
-    if required_k is not None and required_k not in rows:
-        raise UsageError(f"required_k={required_k} is not in the curve, which has {list(rows)}.")
-    bend = bends(curve)
-    knee = max(rows, key=lambda k: (bend[k], -k)) if max(bend.values()) > 0 else None
-    allowed = [row for row in curve if row.smallest_share >= min_share]
-    ranked = _rank(allowed or curve, bend)
-    auto = ranked[0]
+    # One segment is no suggestion, unless nothing else was tried.
+    tried = [row for row in curve if row.k > 1] or list(curve)
+    bend = bends(tried)
+    wanted = [row for row in tried if _is_in(row.k, k_range)]
+    allowed = [row for row in wanted if limit.broken_by(row) is None]
+    shares = {row.k: row.smallest_share for row in tried}
+    natural = natural_ks(criteria, shares)
+    ranked = _ranked(allowed or wanted, measured, natural, bend)
+    auto = ranked.rows[0]
     chosen = auto if required_k is None else rows[required_k]
-    others = [row for row in ranked if row.k != chosen.k]
-    runner_up = others[0] if others else None
-    agree = knee == auto.k == max(ranked, key=lambda row: (row.silhouette, -row.k)).k
-    reasons: list[str] = []
-    grade = "low"
-    if required_k is not None:
-        reasons.append(_required(required_k, auto.k, n_tried=len(curve)))
-    elif len(curve) == 1:
-        reasons.append(text("choice.reasons.only", k=auto.k))
-    else:
-        reasons += _why(auto, ranked, rows, knee, bool(allowed), min_share)
-        grade = "high" if agree else "medium"
-        grade = grade if allowed else "low"
-    reasons += _facts(chosen, rows, runner_up, allowed, min_share)
+    votes = None
+    if measured:
+        votes = votes_of(criteria, best_silhouette(allowed or wanted).k, knee_of(bend))
+    others = [row for row in ranked.rows if row.k != chosen.k]
+    case = Case(
+        chosen=chosen,
+        auto=auto,
+        required_k=required_k,
+        rows=tried,
+        candidates=ranked.rows,
+        has_allowed=bool(allowed),
+        limit=limit,
+        knee=knee_of(bend),
+        measured=measured,
+        natural=natural,
+        is_natural=bool(ranked.natural),
+        has_refound=bool(ranked.refound),
+        votes=votes,
+        runner_up=next(iter(others), None),
+        coarser=next((row for row in others if row.k < chosen.k), None),
+        finer=next((row for row in others if row.k > chosen.k), None),
+    )
+    return _finish(case)
+
+
+def _ranked(
+    rows: Sequence[CurveRow],
+    measured: dict[int, Criteria],
+    natural: list[int],
+    bend: dict[int, float],
+) -> _Ranked:
+    """Order by: natural clusters, the most first; found again; the bend and the silhouette."""
+    apart = sorted((row for row in rows if row.k in natural), key=lambda row: -row.k)
+    rest = [row for row in rows if row.k not in natural]
+    refound = [row for row in rest if row.k in measured and is_refound(measured[row.k])]
+    lost = [row for row in rest if row not in refound]
+    ordered = [*apart, *rank(refound, bend), *rank(lost, bend)]
+    return _Ranked(ordered, [row.k for row in apart], [row.k for row in refound])
+
+
+def _finish(case: Case) -> Recommendation:
+    def k_of(row: CurveRow | None) -> int | None:
+        return None if row is None else row.k
+
+    votes = {} if case.votes is None else dict(case.votes._asdict())
     return Recommendation(
-        k=chosen.k,
-        mode="auto" if required_k is None else "required",
-        runner_up=None if runner_up is None else runner_up.k,
-        reasons=tuple(reasons),
-        grade=grade,
-        structure_note=_structure(chosen),
-        knee=knee,
+        k=case.chosen.k,
+        mode="auto" if case.required_k is None else "required",
+        runner_up=k_of(case.runner_up),
+        reasons=tuple(words.reasons_of(case)),
+        grade=_grade(case),
+        structure_note=words.structure_of(case),
+        knee=case.knee,
+        natural_k=max(case.natural, default=None),
+        coarser=k_of(case.coarser),
+        finer=k_of(case.finer),
+        votes=votes,
     )
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+def _grade(case: Case) -> str:
+    if case.required_k is not None or len(case.rows) == 1 or not case.has_allowed:
+        return "low"
+    k = case.chosen.k
+    best = best_silhouette(case.candidates).k
+    if case.votes is None:
+        return "high" if case.knee == k == best else "medium"
+    weakest = case.measured[k].min_jaccard
+    if case.is_natural:
+        return _natural_grade(case.votes, k, weakest)
+    return "medium" if weakest >= limits.VALID and k in (case.knee, best) else "low"
 
 
-def _limit(share: float) -> str:
-    return f"{100 * share:g} %"
+def _natural_grade(votes: Votes, k: int, weakest: float) -> str:
+    signs = [weakest >= limits.VALID, votes.count(k) >= _AGREEING]
+    return "high" if all(signs) else "medium" if any(signs) else "low"
 
 
-def _number(value: float) -> str:
-    return f"{value:.3f}"
+def _is_in(k: int, k_range: tuple[int, int] | None) -> bool:
+    return k_range is None or k_range[0] <= k <= k_range[1]
 
 
-def _required(k: int, auto: int, *, n_tried: int) -> str:
-    if n_tried == 1:
-        return text("choice.reasons.required", k=k)
-    if k == auto:
-        return text("choice.reasons.required_same", k=k)
-    return text("choice.reasons.required_other", k=k, auto=auto)
-
-
-def _why(
-    auto: CurveRow,
-    ranked: Sequence[CurveRow],
-    rows: dict[int, CurveRow],
-    knee: int | None,
-    has_allowed: bool,
-    min_share: float,
-) -> list[str]:
-    """Say how the rule came to its answer."""
-    best = max(ranked, key=lambda row: (row.silhouette, -row.k))
-    facts = {"k": auto.k, "silhouette": _number(auto.silhouette)}
-    reasons = []
-    if not has_allowed:
-        reasons.append(text("choice.reasons.no_candidate", limit=_limit(min_share)))
-    if auto.k == knee:
-        reasons.append(text("choice.reasons.knee", k=knee, first=min(rows), last=max(rows)))
-        if auto.k == best.k:
-            return [*reasons, text("choice.reasons.knee_best", **facts)]
-        near = {"share": _limit(NEAR_BEST), "best": _number(best.silhouette), "best_k": best.k}
-        return [*reasons, text("choice.reasons.knee_near", **facts, **near)]
-    if auto.k == best.k:
-        reasons.append(text("choice.reasons.silhouette", **facts))
-    else:
-        near = {"share": _limit(NEAR_BEST), "best": _number(best.silhouette), "best_k": best.k}
-        reasons.append(text("choice.reasons.knee_near", **facts, **near))
-    if knee is None:
-        reasons.append(text("choice.reasons.no_knee"))
-    elif has_allowed and rows[knee].smallest_share < min_share:
-        reasons.append(text("choice.reasons.knee_not_allowed", k=knee, limit=_limit(min_share)))
-    else:
-        weak = _number(rows[knee].silhouette)
-        reasons.append(
-            text("choice.reasons.knee_weak", k=knee, silhouette=weak, share=_limit(NEAR_BEST))
+def _check(
+    curve: Sequence[CurveRow], k_range: tuple[int, int] | None, required_k: int | None
+) -> None:
+    ks = [row.k for row in curve]
+    if not ks:
+        raise UsageError("the curve is empty: there is no number of segments to choose from.")
+    if required_k is not None and required_k not in ks:
+        raise UsageError(f"required_k={required_k} is not in the curve, which has {ks}.")
+    if k_range is not None and not any(_is_in(k, k_range) for k in ks):
+        raise UsageError(
+            f"k_range={k_range[0]}:{k_range[1]} holds none of the numbers of segments that were "
+            f"tried, {ks}. Widen it."
         )
-    return reasons
 
 
-def _facts(
-    chosen: CurveRow,
-    rows: dict[int, CurveRow],
-    runner_up: CurveRow | None,
-    allowed: Sequence[CurveRow],
+def _limits(
     min_share: float,
-) -> list[str]:
-    """Say what the chosen number gives, and what the others would."""
-    sentence = text(
-        "choice.reasons.explained", k=chosen.k, explained=_percent(chosen.explained_variance)
-    )
-    fewer = rows.get(chosen.k - 1)
-    if fewer is not None:
-        share = _percent(fewer.explained_variance)
-        sentence += " " + text("choice.reasons.explained_fewer", k=fewer.k, explained=share)
-    reasons = [sentence, text("choice.reasons.smallest", share=_percent(chosen.smallest_share))]
-    if runner_up is not None and not math.isnan(runner_up.silhouette):
-        reasons.append(
-            text(
-                "choice.reasons.runner_up",
-                k=runner_up.k,
-                silhouette=_number(runner_up.silhouette),
-                explained=_percent(runner_up.explained_variance),
+    max_share: float,
+    largest_shares: dict[int, float] | None,
+    min_customers: float,
+    n_customers: float | None,
+) -> Limits:
+    if not 0 <= min_share <= max_share <= 1:
+        raise UsageError(
+            f"min_share={min_share:g} and max_share={max_share:g} must be shares from 0 to 1, the "
+            "least not above the most."
+        )
+    if max_share < 1 and largest_shares is None:
+        raise UsageError(f"max_share={max_share:g} needs largest_shares: the largest by k.")
+    if min_customers < 0 or not math.isfinite(min_customers):
+        raise UsageError(f"min_customers={min_customers:g} must be a number from 0.")
+    least = 0.0
+    if min_customers > 0:
+        if n_customers is None or not n_customers > 0:
+            raise UsageError(
+                f"min_customers={min_customers:g} needs n_customers, how many there are in all."
             )
-        )
-    left_out = [str(k) for k in rows if k not in {row.k for row in allowed}]
-    if left_out and allowed:
-        ks = ", ".join(left_out)
-        reasons.append(text("choice.reasons.too_small", ks=ks, limit=_limit(min_share)))
-    return reasons
-
-
-def _structure(chosen: CurveRow) -> str:
-    if math.isnan(chosen.silhouette):
-        return text("choice.structure.unknown")
-    if chosen.silhouette >= SEPARATE:
-        return text("choice.structure.separate")
-    if chosen.silhouette >= OVERLAPPING:
-        return text("choice.structure.overlapping")
-    return text("choice.structure.continuum")
+        least = min_customers / n_customers
+        if least > 1:
+            raise UsageError(
+                f"min_customers={min_customers:g} is more than the {n_customers:g} customers there "
+                "are. Ask for fewer."
+            )
+    return Limits(min_share, max_share, min_customers, least, largest_shares or {})

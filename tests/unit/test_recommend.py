@@ -7,6 +7,7 @@ import re
 import pytest
 
 from daskseg.errors import UsageError
+from daskseg.model_selection.criteria import Criteria
 from daskseg.model_selection.recommend import CurveRow, bends, recommend
 
 INERTIA = [6856.0, 4298.0, 3257.0, 2784.0, 2411.0, 2173.0, 1984.0]
@@ -133,3 +134,211 @@ def test_recommendation__becomes_plain_json():
 def test_bends__are_zero_on_a_power_of_k():
     rows = curve([0.5] * 5, [1000.0 * k**-0.7 for k in range(2, 7)])
     assert set(bends(rows).values()) == {0.0}
+
+
+# ── with criteria ────────────────────────────────────────────────────────────
+def criterion(k, **changes):
+    """Return the criteria of clusters that are apart, found again and agreed on at 4."""
+    usual = {
+        "gap": 1.0 if k == 4 else 0.5 + 0.01 * k,
+        "gap_se": 0.01,
+        "gap_bound": 0.99 if k == 3 else 0.6,
+        "prediction_strength": 0.95 if k <= 4 else 0.4,
+        "prediction_strength_se": 0.02,
+        "stability": 0.97 if k <= 4 else 0.6,
+        "stability_low": 0.9,
+        "mean_jaccard": 0.97,
+        "min_jaccard": 0.93 if k <= 4 else 0.45,
+        "border_density": float("nan") if k == 1 else 0.124 if k <= 4 else 1.312,
+        "border_limit": float("nan") if k == 1 else 0.517,
+        "n_resamples": 8,
+    }
+    return Criteria(k=k, **{**usual, **changes})
+
+
+def criteria(changes=None, last=8):
+    changes = changes or {}
+    return [criterion(k, **changes.get(k, {})) for k in range(1, last + 1)]
+
+
+def no_borders(**others):
+    return {k: {"border_density": 1.1, **others} for k in range(2, 9)}
+
+
+def test_recommend__takes_the_most_clusters_that_are_apart():
+    found = recommend(curve(), criteria())
+    assert (found.k, found.natural_k, found.runner_up, found.grade) == (4, 4, 3, "high")
+    assert (found.coarser, found.finer) == (3, 5)
+    assert found.votes == {"gap": 4, "prediction_strength": 4, "silhouette": 3, "knee": 4}
+    assert "between any two of the 4 segments runs a border" in text_of(found)
+    assert "0.124 times as many as inside (up to 0.517 counts as apart)" in text_of(found)
+    assert "gap statistic 4; prediction strength 4; silhouette 3" in text_of(found)
+    assert "lie apart" in found.structure_note
+    touching = criteria({4: {"border_density": 0.45}})
+    assert "touch" in recommend(curve(), touching).structure_note
+
+
+def test_recommend__may_say_that_there_are_no_clusters():
+    found = recommend(curve(), criteria({**no_borders(), 1: {"gap": 2.0}}))
+    assert (found.natural_k, found.k) == (None, 4)
+    assert "There are no natural clusters: at each number from 2 to 8" in text_of(found)
+    assert "4 has the best balance" in text_of(found)
+    assert "No natural clusters: the 4 segments are a useful partition" in found.structure_note
+    assert found.grade == "medium"
+
+
+def test_recommend__tells_an_uneven_crowd_from_an_even_one():
+    found = recommend(curve(), criteria(no_borders()))
+    assert (found.natural_k, found.votes["gap"]) == (None, 4)
+    assert "not one even crowd, but no number from 2 to 8" in text_of(found)
+    assert "No natural clusters: the 4 segments are a useful partition of an uneven" in (
+        found.structure_note
+    )
+
+
+def test_recommend__is_never_sure_in_a_continuum():
+    bend = curve([0.5, 0.6, 0.9, 0.6, 0.5], [100.0, 60.0, 10.0, 9.0, 8.0])
+    assert recommend(bend).grade == "high"
+    assert recommend(bend, criteria(no_borders())).grade == "medium"
+    lost = recommend(bend, criteria(no_borders(min_jaccard=0.3)))
+    assert (lost.k, lost.grade) == (4, "low")
+    assert "At no number are all segments found again" in text_of(lost)
+    assert "the partition changed: agreement 0.970, weakest segment 0.300" in text_of(lost)
+
+
+def test_recommend__prefers_partitions_that_are_found_again():
+    changes = no_borders()
+    changes[4] |= {"stability": 0.5}
+    found = recommend(curve(), criteria(changes))
+    assert (found.k, found.runner_up) == (3, 2)
+    assert found.finer == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "grade"),
+    [
+        ({}, "high"),
+        ({"min_jaccard": 0.7}, "medium"),
+        ({"min_jaccard": 0.7, "gap": 0.0, "prediction_strength": 0.1}, "low"),
+    ],
+)
+def test_recommend__grades_by_resamples_and_votes(changes, grade):
+    silhouette = [0.6, 0.7, 0.5, 0.4, 0.3, 0.2, 0.1]
+    inertia = [6856.0, 3000.0, 2900.0, 2784.0, 2411.0, 2173.0, 1984.0]
+    found = recommend(curve(silhouette, inertia), criteria({4: changes}))
+    assert (found.k, found.grade) == (4, grade)
+
+
+@pytest.mark.parametrize(
+    ("changes", "natural"),
+    [
+        ({}, 4),
+        ({"border_density": 0.87}, None),
+        ({"gap": 0.0}, None),
+        ({"prediction_strength": 0.7}, None),
+        ({"min_jaccard": 0.59}, None),
+    ],
+)
+def test_recommend__takes_what_two_criteria_agree_on_if_no_border_gainsays(changes, natural):
+    every = no_borders()
+    every[4] = {"border_density": 0.85, **changes}
+    found = recommend(curve(), criteria(every))
+    assert found.natural_k == natural
+    if natural:
+        assert "both say 4, and the most crowded border" in text_of(found)
+        assert "touch" in found.structure_note
+
+
+def test_recommend__takes_clusters_that_are_lost_again_for_none():
+    for lost in ({"min_jaccard": 0.5}, {"stability": 0.79}):
+        assert recommend(curve(), criteria(dict.fromkeys(range(2, 9), lost))).natural_k is None
+
+
+def test_recommend__takes_outliers_for_no_cluster():
+    shares = [0.3, 0.2, 0.001, 0.1, 0.1, 0.1, 0.1]
+    found = recommend(curve(shares=shares), criteria(), min_share=0.0)
+    assert (found.k, found.natural_k) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"min_share": 0.15}, "With 4, 5, 6, 7, 8 segments, one would hold less than 15 %"),
+        (
+            {"min_customers": 150, "n_customers": 1_000},
+            "With 4, 5, 6, 7, 8 segments, one would hold fewer than 150 customers",
+        ),
+        (
+            {"max_share": 0.5, "largest_shares": {2: 0.6, 3: 0.4, **dict.fromkeys(range(4, 9), 1)}},
+            "With 2, 4, 5, 6, 7, 8 segments, one would hold more than 50 % of the customers",
+        ),
+        ({"k_range": (2, 3)}, "between any two of the 3 segments"),
+    ],
+)
+def test_recommend__keeps_to_the_limits_of_a_business(limits, words):
+    shares = [0.3, 0.2, 0.1, 0.1, 0.1, 0.1, 0.1]
+    found = recommend(curve(shares=shares), criteria(), **limits)
+    assert (found.k, found.natural_k) == (3, 4)
+    assert words in text_of(found)
+
+
+def test_recommend__says_when_natural_clusters_are_not_allowed():
+    changes = {2: {"border_density": 0.9}, 3: {"border_density": 0.9}}
+    found = recommend(curve(), criteria(changes), k_range=(2, 3))
+    assert (found.natural_k, found.grade) == (4, "medium")
+    assert found.k in (2, 3)
+    assert "The natural clusters, 4 of them, do not fit the limits" in text_of(found)
+    assert f"are 4, not {found.k}" in found.structure_note
+
+
+def test_recommend__sets_limits_aside_that_leave_nothing():
+    found = recommend(curve(), criteria(), min_customers=90, n_customers=100)
+    assert (found.k, found.grade) == (4, "low")
+    assert "they were set aside" in text_of(found)
+
+
+@pytest.mark.parametrize(("required", "word"), [(6, "are 4, not 6"), (3, "lie apart")])
+def test_recommend__says_what_a_required_number_is(required, word):
+    found = recommend(curve(), criteria(), required_k=required)
+    assert (found.k, found.grade, found.natural_k) == (required, "low", 4)
+    assert word in found.structure_note
+
+
+def test_recommend__never_suggests_one_segment():
+    rows = [CurveRow(1, 13014.0, 0.0, float("nan"), 1.0), *curve()]
+    assert recommend(rows, criteria()) == recommend(curve(), criteria())
+    nothing = recommend(rows, criteria({**no_borders(), 1: {"gap": 2.0}}))
+    assert nothing.votes["gap"] == 1
+    assert "gap statistic 1 (no clusters)" in text_of(nothing)
+
+
+def test_recommend__numbers_in_sentences_stand_in_the_curve_or_the_criteria():
+    rows, measured = curve(), criteria()
+    allowed = {"1", "8"} | {str(row.k) for row in rows}
+    for row, found in zip(rows, measured[1:], strict=True):
+        allowed |= {f"{row.silhouette:.3f}", f"{100 * row.explained_variance:.1f}"}
+        allowed |= {f"{100 * row.smallest_share:.1f}", f"{found.border_limit:.3f}"}
+        allowed |= {f"{found.border_density:.3f}", f"{found.stability:.3f}"}
+        allowed |= {f"{found.min_jaccard:.3f}"}
+    for changes, required in ((None, None), (no_borders(), None), (None, 6)):
+        advice = recommend(rows, criteria(changes), required_k=required)
+        words = f"{text_of(advice)} {advice.structure_note}"
+        assert set(re.findall(r"\d+(?:\.\d+)?", words)) <= allowed
+
+
+@pytest.mark.parametrize(
+    ("limits", "match"),
+    [
+        ({"k_range": (9, 20)}, "k_range=9:20 holds none of the numbers"),
+        ({"k_range": (5, 4)}, "k_range=5:4 holds none"),
+        ({"min_share": 0.6, "max_share": 0.5}, "the least not above the most"),
+        ({"min_share": -0.1}, "must be shares from 0 to 1"),
+        ({"max_share": 0.5}, "needs largest_shares"),
+        ({"min_customers": 10}, "needs n_customers"),
+        ({"min_customers": float("nan")}, "must be a number from 0"),
+        ({"min_customers": 11, "n_customers": 10}, "more than the 10 customers"),
+    ],
+)
+def test_recommend__refuses_limits_that_cannot_be(limits, match):
+    with pytest.raises(UsageError, match=match):
+        recommend(curve(), criteria(), **limits)
