@@ -221,7 +221,7 @@ class ModelSection(_Section):
         "auto", description=f"Number of segments, 1 to {MAX_CLUSTERS}; auto: chosen, with reasons."
     )
     k_range: Annotated[tuple[int, int], BeforeValidator(read_k_range)] = Field(
-        (2, 10), description="Smallest and largest number of segments that auto tries."
+        (2, 20), description="Smallest and largest number of segments that auto tries."
     )
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = Field(
         0, description="Seed of everything random. Same seed, same result."

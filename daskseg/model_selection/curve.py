@@ -34,6 +34,10 @@ class CurveRow:
         Exact, squared Euclidean; NaN for one cluster.
     smallest_share : float
         Weight of the smallest cluster as a share of all.
+    largest_share : float
+        That of the largest.
+    calinski_harabasz, davies_bouldin : float
+        Exact; NaN for one cluster.
     """
 
     k: int
@@ -41,6 +45,9 @@ class CurveRow:
     explained_variance: float
     silhouette: float
     smallest_share: float
+    largest_share: float = math.nan
+    calinski_harabasz: float = math.nan
+    davies_bouldin: float = math.nan
 
 
 def bends(curve: Sequence[CurveRow]) -> dict[int, float]:

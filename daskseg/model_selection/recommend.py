@@ -215,6 +215,8 @@ def _grade(case: Case) -> str:
     best = best_silhouette(case.candidates).k
     if case.votes is None:
         return "high" if case.knee == k == best else "medium"
+    if k not in case.measured:
+        return "low"
     weakest = case.measured[k].min_jaccard
     if case.is_natural:
         return _natural_grade(case.votes, k, weakest)

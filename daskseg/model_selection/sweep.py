@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -26,11 +26,30 @@ from daskseg.errors import InputError, UsageError
 from daskseg.inputs import as_blocks
 from daskseg.kernels import steps
 from daskseg.kernels.assign import StepPart
+from daskseg.kernels.sample import Sample
 from daskseg.metrics.silhouette import Evaluation, evaluate
-from daskseg.model_selection.recommend import CurveRow, Recommendation, recommend
+from daskseg.model_selection.criteria import Criteria, measure
+from daskseg.model_selection.curve import CurveRow
+from daskseg.model_selection.recommend import Recommendation, recommend
 from daskseg.parameters import check_number, seed_of
 
 Floats = NDArray[np.float64]
+
+
+class BusinessLimits(NamedTuple):
+    """What a business can work with; other numbers of segments are not suggested.
+
+    Attributes
+    ----------
+    min_share, max_share : float
+        Of the smallest and the largest segment.
+    min_customers : float
+        Of the smallest segment.
+    """
+
+    min_share: float = 0.01
+    max_share: float = 1.0
+    min_customers: float = 0
 
 
 @dataclass(frozen=True)
@@ -64,18 +83,35 @@ class Sweep:
     ----------
     fits : dict of int to SweepFit
         By rising k; a k above the number of distinct rows is left out.
+    criteria : tuple of Criteria
+        Of the same k, where more than one was asked for.
     survey : Survey
     seed : int
     """
 
     fits: dict[int, SweepFit]
+    criteria: tuple[Criteria, ...]
     survey: Survey
     seed: int
 
     @property
     def curve(self) -> list[CurveRow]:
-        """The rows of ``curve.csv``."""
+        """What was measured on all rows, by rising k."""
         return [fit.row for fit in self.fits.values()]
+
+    def recommend(self, limits: BusinessLimits, required_k: int | None = None) -> Recommendation:
+        """Suggest one k by all that was measured."""
+        rows = {row.k: row for row in self.curve}
+        return recommend(
+            self.curve,
+            self.criteria,
+            min_share=limits.min_share,
+            max_share=limits.max_share,
+            largest_shares={k: row.largest_share for k, row in rows.items()},
+            min_customers=limits.min_customers,
+            n_customers=float(np.cumsum(self.survey.sample.weights)[-1]),
+            required_k=required_k,
+        )
 
     def finish(self, k: int, blocks: Blocks) -> KMeans:
         """Take the best centres known for one k to their fixpoint on all rows.
@@ -102,8 +138,11 @@ class Sweep:
         return KMeans(k, random_state=self.seed).fit_from(blocks, start)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the curve as a table, one row per k."""
-        return pd.DataFrame([asdict(row) for row in self.curve])
+        """Return the rows of ``curve.csv``, one per k."""
+        curve = pd.DataFrame([asdict(row) for row in self.curve])
+        if not self.criteria:
+            return curve
+        return curve.merge(pd.DataFrame([asdict(row) for row in self.criteria]), on="k", how="left")
 
 
 def sweep(blocks: Blocks, ks: Iterable[int], seed: int = 0, *, n_init: int | None = None) -> Sweep:
@@ -131,6 +170,9 @@ def sweep(blocks: Blocks, ks: Iterable[int], seed: int = 0, *, n_init: int | Non
     Three passes whatever the number of ks: ranges with sample, sums, silhouettes (a part of one
     for the pilot of a large sample, and one if numbers of rows are unknown). The errors belong to
     the centres of the sample; an exact fit from them ends at most as high.
+
+    With more than one k, one cluster is measured too, to compare with, and the criteria of
+    docs/choosing-k.md on the sample in memory.
     """
     blocks = passes.measure(blocks)
     wanted = sorted({int(k) for k in ks})
@@ -145,13 +187,25 @@ def sweep(blocks: Blocks, ks: Iterable[int], seed: int = 0, *, n_init: int | Non
         feasible = [k for k in feasible if k <= len(sample.values)]
         if not feasible:
             raise InputError(_too_few_points(len(sample.values), wanted))
+    if len(feasible) > 1:
+        feasible = sorted({1, *feasible})
     found_on_sample = search(sample, feasible, seed, n_init=n_init, local=blocks.in_memory)
     evaluation = evaluate(blocks, [one.centres for one in found_on_sample], found.extent)
     fits = {
         k: _read(index, k, evaluation, found_on_sample[index].sse)
         for index, k in enumerate(feasible)
     }
-    return Sweep(fits, found, seed)
+    return Sweep(fits, _criteria(sample, fits, seed, local=blocks.in_memory), found, seed)
+
+
+def _criteria(
+    sample: Sample, fits: dict[int, SweepFit], seed: int, *, local: bool
+) -> tuple[Criteria, ...]:
+    # A sample may have fewer distinct rows than all rows have.
+    known = {k: fit.centres for k, fit in fits.items() if len(fit.centres) == k}
+    if max(known, default=1) == 1:
+        return ()
+    return tuple(measure(sample.values, sample.weights, known, seed, local=local))
 
 
 def _too_few_points(n_points: int, wanted: list[int]) -> str:
@@ -188,6 +242,9 @@ def _read(index: int, k: int, evaluation: Evaluation, sample_sse: float) -> Swee
         explained_variance=max(0.0, 1.0 - inertia / whole) if whole > 0 else 1.0,
         silhouette=scores.mean if np.count_nonzero(sizes) > 1 else float("nan"),
         smallest_share=float(shares.min()) if len(shares) == k else 0.0,
+        largest_share=float(shares.max()),
+        calinski_harabasz=float(evaluation.calinski_harabasz[index]),
+        davies_bouldin=float(evaluation.davies_bouldin[index]),
     )
     return SweepFit(row, centres, sample_sse, shares, scores.of_clusters, scores.below_zero)
 
@@ -201,15 +258,17 @@ class ClusterSweep(ClusterMixin, BaseEstimator):
         Numbers to try.
     random_state : None, int, RandomState or Generator
         None is the seed 0.
-    min_share : float
-        Numbers of clusters with a cluster smaller than this share are not suggested.
+    min_share, max_share : float
+        Numbers of clusters with a cluster of a smaller or a larger share are not suggested.
+    min_customers : int
+        Neither are numbers with a cluster of fewer rows.
     required_k : int or None
         Take this number (it is tried too), whatever the rule would take.
 
     Attributes
     ----------
     curve_ : DataFrame
-        One row per k: k, inertia, explained_variance, silhouette, smallest_share.
+        One row per k, and one for k = 1: `CurveRow` and, of the same k, `Criteria`.
     best_k_ : int
     runner_up_ : int or None
     reasons_ : list of str
@@ -232,15 +291,19 @@ class ClusterSweep(ClusterMixin, BaseEstimator):
 
     def __init__(
         self,
-        k: Iterable[int] = range(2, 11),
+        k: Iterable[int] = range(2, 21),
         *,
         random_state: Any = None,
         min_share: float = 0.01,
+        max_share: float = 1.0,
+        min_customers: int = 0,
         required_k: int | None = None,
     ) -> None:
         self.k = k
         self.random_state = random_state
         self.min_share = min_share
+        self.max_share = max_share
+        self.min_customers = min_customers
         self.required_k = required_k
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
@@ -292,4 +355,5 @@ class ClusterSweep(ClusterMixin, BaseEstimator):
             raise InputError(
                 f"required_k={self.required_k}, but the rows have too few distinct points for it."
             )
-        return recommend(found.curve, min_share=self.min_share, required_k=self.required_k)
+        limits = BusinessLimits(self.min_share, self.max_share, self.min_customers)
+        return found.recommend(limits, self.required_k)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ from daskseg.features.schemes import Scheme, load_scheme
 from daskseg.features.scores import SCORED, both_cut_ranks, cut_points
 from daskseg.metrics.quantiles import order_statistics
 from daskseg.metrics.silhouette import evaluate
-from daskseg.model_selection.recommend import Recommendation, recommend
-from daskseg.model_selection.sweep import Sweep, sweep
+from daskseg.model_selection.recommend import Recommendation
+from daskseg.model_selection.sweep import BusinessLimits, Sweep, sweep
 from daskseg.pipeline.reduction import reduce_prepared
 from daskseg.preprocessing import Prepare
 from daskseg.segments import names as naming
@@ -107,9 +107,13 @@ class Chosen:
             "grade": advice.grade if advice.mode == "auto" else None,
             "structure_note": advice.structure_note,
             "knee": advice.knee,
+            "natural_k": advice.natural_k,
+            "coarser": advice.coarser,
+            "finer": advice.finer,
+            "votes": advice.votes,
             "curve": [
                 {key: _finite(value) if key != "k" else value for key, value in row.items()}
-                for row in (asdict(row) for row in self.sweep.curve)
+                for row in self.sweep.to_frame().to_dict("records")
             ],
             "chosen_inertia": float(self.fitted.inertia_),
         }
@@ -135,7 +139,7 @@ def choose(study: Study, prepared: Blocks) -> Chosen:
     ks = range(low, min(high, prepared.n_rows) + 1) if required is None else [required]
     with progress.stage("choose-k"):
         found = sweep(prepared, ks, settings.seed)
-        advice = recommend(found.curve, min_share=settings.min_share, required_k=required)
+        advice = found.recommend(BusinessLimits(settings.min_share), required)
     with progress.stage("fit"):
         fitted = found.finish(advice.k, prepared)
         final = evaluate(prepared, [fitted.cluster_centers_], found.survey.extent)

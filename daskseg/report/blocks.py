@@ -267,7 +267,7 @@ def choice_block(record: Record) -> Html:
             tag("p", text("report.choice.axis"), class_="axis"),
         )
         for name, known in (
-            ("inertia", [point.inertia for point in view.curve]),
+            ("inertia", [point.inertia for point in view.curve if point.k > 1]),
             ("silhouette", [point.silhouette for point in view.curve]),
         )
         if sum(value is not None for value in known) > 1

@@ -165,7 +165,8 @@ def heat_figure(
 
 def inertia_figure(view: ChoiceView) -> figure | None:
     """Draw inertia over the number of segments with its knee; None below two points."""
-    points = [(point.k, point.inertia) for point in view.curve if point.inertia is not None]
+    # Beside the error of one segment all others would lie on a line.
+    points = [(p.k, p.inertia) for p in view.curve if p.inertia is not None and p.k > 1]
     marks = {view.knee: text("report.choice.knee"), view.k: text("report.choice.chosen")}
     if view.knee == view.k:
         marks = {view.k: f"{text('report.choice.knee')}, {text('report.choice.chosen')}"}

@@ -48,7 +48,7 @@ def test_study__fills_in_every_default():
             "missing": "median",
             "pca": None,
         },
-        "model": {"kind": "kmeans", "k": "auto", "k_range": [2, 10], "seed": 0, "min_share": 0.01},
+        "model": {"kind": "kmeans", "k": "auto", "k_range": [2, 20], "seed": 0, "min_share": 0.01},
         "label": {"scheme": "rfm11", "min_fit": 0.5, "names": {}},
         "report": {"title": None},
     }

@@ -62,7 +62,7 @@ def test_segmentation__chooses_k_with_reasons(table):
     assert len(found.names_) == 3
     assert found.reasons_
     assert found.record_["choice"]["grade"] in {"low", "medium", "high"}
-    assert found.curve_["k"].tolist() == list(range(2, 11))
+    assert found.curve_["k"].tolist() == list(range(1, 21))
 
 
 def test_segmentation__a_given_k_has_no_grade(fitted):

@@ -7,6 +7,7 @@ from importlib import import_module
 import dask.array as da
 import numpy as np
 import pytest
+import sklearn.metrics
 
 from daskseg.cluster import KMeans
 from daskseg.engine import progress
@@ -79,7 +80,7 @@ def test_sweep__takes_three_passes_for_any_number_of_ks(ks):
 def test_sweep__leaves_out_what_cannot_be():
     rows = np.repeat(np.arange(3.0)[:, None], 10, axis=0)
     found = sweep(as_blocks(rows), range(2, 8))
-    assert list(found.fits) == [2, 3]
+    assert list(found.fits) == [1, 2, 3]
     assert found.fits[3].row.inertia == 0.0
     with pytest.raises(InputError, match="all rows are alike"):
         sweep(as_blocks(np.ones((5, 2))), [2, 3])
@@ -100,13 +101,33 @@ def test_cluster_sweep__suggests_and_fits_exactly():
     rows = blobs()
     found = ClusterSweep(range(2, 8)).fit(rows)
     assert found.best_k_ == 4
-    assert found.curve_["k"].tolist() == list(range(2, 8))
+    assert found.curve_["k"].tolist() == list(range(1, 8))
     assert found.runner_up_ in range(2, 8)
     assert any("4 segments" in sentence for sentence in found.reasons_)
     exact = KMeans(4).fit(rows)
     assert found.best_estimator_.inertia_ == exact.inertia_
     np.testing.assert_array_equal(found.labels_, exact.labels_)
     np.testing.assert_array_equal(found.predict(rows), exact.labels_)
+
+
+def test_cluster_sweep__curve_has_all_criteria_and_a_row_of_one_cluster():
+    curve = ClusterSweep(range(2, 6)).fit(blobs()).curve_.set_index("k")
+    assert curve.loc[1, "explained_variance"] == pytest.approx(0.0, abs=1e-12)
+    assert np.isnan(curve.loc[1, "silhouette"])
+    assert curve.notna().loc[2:].all(axis=None)
+    assert {"gap", "gap_se", "prediction_strength", "stability", "min_jaccard"} <= {*curve}
+    labels = KMeans(4).fit(blobs()).labels_
+    # Those of the centres of the sample, which is all rows here.
+    for name in ("calinski_harabasz", "davies_bouldin"):
+        score = getattr(sklearn.metrics, f"{name}_score")(blobs(), labels)
+        assert curve.loc[4, name] == pytest.approx(score)
+
+
+def test_cluster_sweep__says_that_there_are_no_clusters():
+    rows = np.random.default_rng(0).normal(size=(3_000, 4))
+    found = ClusterSweep(range(2, 7)).fit(rows)
+    assert found.recommendation_.natural_k is None
+    assert "no natural clusters" in found.recommendation_.structure_note.lower()
 
 
 def test_cluster_sweep__lazy_input_gives_the_same():
@@ -126,13 +147,17 @@ def test_cluster_sweep__every_parameter_changes_something():
     assert ClusterSweep(3).fit(rows).best_k_ == 3
     required = ClusterSweep([2, 3], required_k=9).fit(rows)
     assert required.best_k_ == 9
-    assert required.curve_["k"].tolist() == [2, 3, 9]
+    assert required.curve_["k"].tolist() == [1, 2, 3, 9]
     strict = ClusterSweep([2, 3, 4], min_share=0.99).fit(rows)
     assert "limit was set aside" in strict.reasons_[0]
     few = ClusterSweep([9], random_state=1).fit(blobs(30_000, spread=0.2))
     other = ClusterSweep([9], random_state=2).fit(blobs(30_000, spread=0.2))
     assert few.curve_.inertia[0] != other.curve_.inertia[0]
-    assert len(base.curve_) == 3
+    assert len(base.curve_) == 4
+    crowded = ClusterSweep([2, 3, 4], max_share=0.4).fit(rows).curve_.set_index("k")
+    best = ClusterSweep([2, 3, 4], max_share=0.4).fit(rows).best_k_
+    assert crowded.largest_share[best] <= 0.4 < crowded.largest_share[2]
+    assert ClusterSweep([2, 3, 4], min_customers=len(rows)).fit(rows).reasons_ != base.reasons_
 
 
 def test_cluster_sweep__weights_count_as_repeats():
