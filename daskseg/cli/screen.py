@@ -183,7 +183,8 @@ def _table_lines(record: Record) -> list[str]:
 
 
 def _choice_lines(choice: Record, *, verbose: bool) -> list[str]:
-    tried = [point["k"] for point in choice["curve"]]
+    # One segment is measured only to compare with.
+    tried = [point["k"] for point in choice["curve"] if point["k"] > 1]
     if choice["mode"] != "auto" or not tried:
         words = text("cli.study.k_asked", k=choice["k"])
     else:
