@@ -191,9 +191,30 @@ def _defect(what: str, column: str, n_missing: int, n_infinite: int) -> str:
     )
 
 
+def as_vector(vector: Any) -> Any:
+    """Turn a lazy Series into a lazy array; leave all else alone."""
+    if not hasattr(vector, "to_dask_array"):
+        return vector
+    # Not as text of Arrow, which dask cannot put into arrays.
+    is_number = getattr(vector.dtype, "kind", "O") in "iufb"
+    return (vector if is_number else vector.astype(object)).to_dask_array()
+
+
+def _values_of(rows: Rows) -> NDArray[Any]:
+    return rows.values[:, 0]
+
+
+def fetch(vector: Any, blocks: Blocks) -> Any:
+    """Bring a lazy vector into memory if the rows are there. One pass over the vector."""
+    if not isinstance(vector, da.Array) or vector.ndim != 1 or not blocks.in_memory:
+        return vector
+    column = Blocks.from_dask_array(vector[:, None])
+    return np.concatenate(passes.emit(column, _values_of, name="vector"))
+
+
 def _attach_weights(blocks: Blocks, sample_weight: Any, what: str) -> Blocks:
     blocks = passes.measure(blocks)
-    weights = sample_weight
+    weights = fetch(as_vector(sample_weight), blocks)
     if not isinstance(weights, da.Array):
         try:
             weights = np.asarray(weights, dtype=np.float64)

@@ -366,6 +366,9 @@ class KMeans(CentreModel):
             return None
         if self.algorithm == "coreset" or source.passes_left() < _SECOND_LOOK_PASSES:
             return None
+        if self.missing == "partial":
+            # Errors over the values that are there say nothing of a sample that was filled.
+            return None
         part = source.step(start.centres)
         if part is None or not is_misjudged(source.sse(part, start.centres), start.expected):
             return None

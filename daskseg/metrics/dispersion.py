@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from daskseg.engine import passes
 from daskseg.engine.blocks import Rows
 from daskseg.errors import InputError, UsageError
-from daskseg.inputs import measure_extent
+from daskseg.inputs import as_blocks, measure_extent
 from daskseg.kernels import assign, dispersion, grid, silhouette, steps
 from daskseg.kernels import labels as label_kernels
 from daskseg.kernels.assign import StepGrid, StepPart
@@ -29,7 +29,6 @@ from daskseg.metrics.labelled import (
     check_label_count,
     label_rows,
     split_rows,
-    weighted_blocks,
 )
 
 Floats = NDArray[np.float64]
@@ -326,7 +325,7 @@ def inertia(
         return dispersion.within(step, labelled.grid)
     if noise_label is not None:
         raise UsageError("noise_label goes with labels: centres leave no row out.")
-    blocks = weighted_blocks(X, sample_weight)
+    blocks = as_blocks(X, sample_weight=sample_weight)
     where = _as_centres(centres, blocks.n_features)
     exponent = label_kernels.sse_exponent(measure_extent(passes.measure(blocks)), where)
     total: GridSum = passes.reduce(blocks, _error_of, grid.add, where, exponent, name="inertia")

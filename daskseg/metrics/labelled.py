@@ -18,7 +18,7 @@ from daskseg.engine import passes
 from daskseg.engine.blocks import Blocks, Rows
 from daskseg.engine.memory import Scratch
 from daskseg.errors import InputError, UsageError
-from daskseg.inputs import as_blocks, attach_column, check_extent
+from daskseg.inputs import as_blocks, as_vector, attach_column, check_extent, fetch
 from daskseg.kernels import assign, moments
 from daskseg.kernels.assign import StepGrid
 from daskseg.kernels.moments import NO_ROW, Extent
@@ -196,10 +196,6 @@ def _find(values: Any, names: NDArray[Any]) -> Floats:
     return np.searchsorted(names, _as_objects(values)).astype(np.float64)
 
 
-def _values_of(rows: Rows) -> NDArray[Any]:
-    return rows.values[:, 0]
-
-
 def _check_vector(labels: Any) -> None:
     if labels.ndim != 1:
         raise InputError(f"labels has the shape {labels.shape}, but one dimension is due.")
@@ -235,37 +231,12 @@ def _lazy(vector: da.Array) -> tuple[da.Array, NDArray[Any] | None]:
     return da.map_blocks(_find, vector, names, dtype=np.float64, meta=np.empty(0)), names
 
 
-def _as_array(vector: Any) -> Any:
-    """Turn a lazy Series into a lazy array; leave all else alone."""
-    if not hasattr(vector, "to_dask_array"):
-        return vector
-    # Not as text of Arrow, which dask cannot put into arrays.
-    is_number = getattr(vector.dtype, "kind", "O") in "iufb"
-    return (vector if is_number else vector.astype(object)).to_dask_array()
-
-
-def _fetch(vector: Any, blocks: Blocks) -> Any:
-    """Bring a lazy vector into memory if the rows are there. One pass over the vector."""
-    if not isinstance(vector, da.Array) or vector.ndim != 1 or not blocks.in_memory:
-        return vector
-    column = Blocks.from_dask_array(vector[:, None])
-    return np.concatenate(passes.emit(column, _values_of, name="vector"))
-
-
-def weighted_blocks(X: Any, sample_weight: Any) -> Blocks:
-    """Cut rows into blocks with weights of any kind; as `inputs.as_blocks`."""
-    blocks = as_blocks(X)
-    if sample_weight is None:
-        return blocks
-    return as_blocks(blocks, sample_weight=_fetch(_as_array(sample_weight), blocks))
-
-
 def _numbers_of(labels: Any, blocks: Blocks) -> tuple[Any, NDArray[Any] | None]:
     """Turn labels of any kind into numbers, and say what they stand for."""
-    labels = _as_array(labels)
+    labels = as_vector(labels)
     if isinstance(labels, da.Array):
         numbers, names = _lazy(labels)
-        return _fetch(numbers, blocks), names
+        return fetch(numbers, blocks), names
     return _in_memory(labels)
 
 
@@ -329,7 +300,7 @@ def label_rows(
     One pass; one over the labels alone if they are lazy and not numbers; one more over what is
     of unknown length.
     """
-    rows = weighted_blocks(X, sample_weight)
+    rows = as_blocks(X, sample_weight=sample_weight)
     if on_sphere:
         rows = rows.map(unit_rows, dtype=np.float64)
     numbers, names = _numbers_of(labels, rows)

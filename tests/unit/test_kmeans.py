@@ -568,3 +568,12 @@ def test_fit__measures_rows_that_stayed_in_memory_without_another_pass(monkeypat
     again = KMeans(4, random_state=0).fit(chunked)
     assert again.n_passes_ == model.n_passes_ + 1
     assert again.inertia_ == model.inertia_
+
+
+@pytest.mark.parametrize("kind", ["array", "series"])
+def test_fit__takes_lazy_weights_of_rows_in_memory(kind):
+    rows, weights = blobs(300), np.arange(300) % 3 + 0.5
+    lazy = da.from_array(weights, chunks=70)
+    given = lazy if kind == "array" else dd.from_pandas(pd.Series(weights), npartitions=3)
+    expected = KMeans(3).fit(rows, sample_weight=weights)
+    assert state(KMeans(3).fit(rows, sample_weight=given)) == state(expected)

@@ -6,7 +6,7 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from daskseg.cluster import KMeans, second_look
+from daskseg.cluster import KMeans, kmeans, second_look
 from daskseg.cluster.second_look import is_misjudged
 from daskseg.kernels import sample
 from daskseg.kernels.sample import Sensitivity
@@ -79,3 +79,17 @@ def test_kmeans__that_looks_again_keeps_its_bits_and_counts_its_reads(monkeypatc
         assert model.inertia_ == expected.inertia_
     bounded = KMeans(7, max_passes=3).fit(da.from_array(rows, chunks=(777, 3)))
     assert bounded.n_passes_ <= 3
+
+
+@pytest.mark.usefixtures("small_samples")
+def test_kmeans__does_not_look_again_at_rows_with_gaps(monkeypatch):
+    rows = rare_clusters()
+    rows[::7, 0] = np.nan
+    monkeypatch.setattr(second_look, "TOLERATED_ERROR", 0.0)
+    looked = []
+    monkeypatch.setattr(kmeans, "look_again", lambda *args, **options: looked.append(args))
+    KMeans(4, missing="mean", max_iter=2).fit(rows)
+    assert looked
+    looked.clear()
+    KMeans(4, missing="partial", max_iter=2).fit(rows)
+    assert not looked
