@@ -146,7 +146,7 @@ def study(rows: np.ndarray, ks: range, seed: int = 0) -> tuple[Sweep, list[Crite
 
 def single_criteria(rows: np.ndarray, found: Sweep, advice: Recommendation) -> dict[str, Any]:
     """Return the answer of each criterion alone; only some of them can say 1."""
-    labels = {k: labels_of(rows, fit.centres) for k, fit in found.fits.items()}
+    labels = {k: labels_of(rows, fit.centres) for k, fit in found.fits.items() if k > 1}
     ks = list(labels)
     random = np.random.Generator(np.random.Philox(key=[0, 0]))
     few = random.permutation(len(rows))[:SILHOUETTE_ROWS]

@@ -57,10 +57,11 @@ class KMeans(CentreModel):
     ----------
     n_clusters : int
     init : {"coreset", "k-means||", "k-means++", "random"} or array (n_clusters, n_features)
-        "coreset" searches a weighted sample of 100,000 rows (or 400 per cluster) for the best
-        centres. "k-means||" draws ``oversampling * n_clusters`` candidates in each of
-        `init_rounds` passes and searches those. "k-means++" and "random" only choose rows of
-        the sample, and leave the rest to steps over all rows. With an array no sample is drawn.
+        "coreset" searches a weighted sample of 100,000 rows (or 400 per cluster; all rows, up to
+        five million values) for the best centres. "k-means||" draws
+        ``oversampling * n_clusters`` candidates in each of `init_rounds` passes and searches
+        those. "k-means++" and "random" only choose rows of the sample, and leave the rest to
+        steps over all rows. With an array no sample is drawn.
     n_init : "auto" or int
         Starts of the search, or draws of "k-means++" and "random"; the best one wins. "auto"
         takes as many as the search needs, and one draw.
