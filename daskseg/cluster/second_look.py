@@ -87,7 +87,7 @@ def look_again(
     """
     fresh = draw_again(blocks, lead, known, seed, len(known.values))
     k = len(lead.centres)
-    found = search(fresh, [k], seed, n_init=n_init, thorough=True, local=blocks.in_memory)[0]
+    found = search(fresh, [k], seed, n_init=n_init, is_second=True, local=blocks.in_memory)[0]
     before = sum_floats(labels.nearest(fresh.values, lead.centres)[1] * fresh.weights)
     if len(found.centres) < k or found.sse > before * (1.0 - _LEAST_GAIN):
         return None

@@ -163,7 +163,7 @@ def test_search__uses_float64_only_where_float32_cannot_tell():
     spread = np.concatenate([hard(200, 2) * 1e-6 + 1, hard(200, 2) * 1e-6 - 1])
     for values, dtype in ((hard(), np.float32), (spread, np.float64)):
         room = fit._enter(
-            prepare.prepare(sample_of(values), 0), [8], 0, None, thorough=False, local=True
+            prepare.prepare(sample_of(values), 0), [8], 0, None, is_second=False, local=True
         )
         assert room.dtype == dtype
         assert room.large.rows.dtype == dtype
@@ -214,7 +214,7 @@ def test_search__curve_falls_and_keeps_the_order_asked_for():
 
 def test_let_fall__starts_from_fewer_clusters_where_more_are_worse():
     points = prepare.prepare(sample_of([0, 1, 10, 11, 30]), 0)
-    room = fit._enter(points, [2, 4], 0, None, thorough=False, local=True)
+    room = fit._enter(points, [2, 4], 0, None, is_second=False, local=True)
     good = jobs.polish(points.points.rows[:2], room.whole, 0.0)
     best = {2: good, 4: good._replace(sse=good.sse * 2)}
     fit._let_fall(room, best)
@@ -237,20 +237,40 @@ def test_search__makes_as_many_starts_as_asked_for(monkeypatch, n_init):
 
 
 def test_effort_for__falls_with_the_size_and_with_company():
-    def of(work, *, is_alone=True, is_thorough=False):
-        return effort.effort_for(work, is_alone=is_alone, is_thorough=is_thorough, n_init=None)
+    def of(work, k=30, *, is_thorough=False, is_second=False):
+        return effort.effort_for(work, k, is_thorough=is_thorough, is_second=is_second)
 
     alone = [of(work) for work in (10**5, 10**8, 10**10)]
     assert alone[0].n_islands > alone[1].n_islands > alone[2].n_islands
-    assert of(10**7, is_alone=False).n_islands < of(10**7).n_islands
+    assert effort.shared_effort(10**7).n_islands < of(10**7).n_islands
     assert of(10**7, is_thorough=True).n_tribes > of(10**7).n_tribes
-    assert of(10**7, is_alone=False, is_thorough=True) == of(10**7, is_alone=False)
+    second = of(10**8, is_thorough=True, is_second=True)
+    assert second.n_tribes > of(10**8, is_thorough=True).n_tribes
+    few = of(10**8, 10, is_thorough=True)
+    assert few.n_islands == few.n_starts < of(10**8, 11, is_thorough=True).n_islands
+    assert of(10**5, 10, is_thorough=True) == of(10**5, 11, is_thorough=True)
+
+
+def test_large_rows__are_more_where_few_clusters_are_searched_thoroughly():
+    assert effort.large_rows(10, 10, is_thorough=True) > effort.large_rows(
+        10, 10, is_thorough=False
+    )
+    assert effort.large_rows(11, 10, is_thorough=True) == effort.large_rows(
+        11, 10, is_thorough=False
+    )
+
+
+def test_with_starts__makes_one_tribe_of_the_starts_asked_for():
+    hard = effort.effort_for(10**7, 30, is_thorough=True, is_second=False)
+    assert effort.with_starts(hard, 3)[:2] == (3, 3)
+    assert effort.with_starts(hard, 100)[:2] == (hard.n_islands, 100)
+    assert effort.with_starts(hard, 100).n_tribes == 1
 
 
 def test_settle__breeds_tribes_until_two_agree(monkeypatch):
     def room_of(values, k):
         sample = sample_of(values)
-        return fit._enter(prepare.prepare(sample, 0), [k], 0, None, thorough=True, local=True)
+        return fit._enter(prepare.prepare(sample, 0), [k], 0, None, is_second=False, local=True)
 
     bred = []
     start = fit._start

@@ -11,6 +11,12 @@ from typing import NamedTuple
 # Rows on which starts are made, and on which swaps and joins are.
 _SMALL_ROWS, _SMALL_ROWS_PER_CLUSTER = 8_192, 40
 _LARGE_ROWS, _LARGE_ROWS_PER_CLUSTER, _LARGE_WORK = 30_000, 200, 10_000_000
+# So few clusters leave time for more rows, and have few solutions that are nearly as good. On
+# 300,000 rows without clusters, k = 10, 12 islands on 62,500 rows ended 0.03 to 0.04 % too high in
+# 4 of 20 runs; 6 islands on all rows do in none of 10, in the same time.
+_FEW_CLUSTERS, _FEW_ISLANDS, _FEW_WORK = 10, 6, 50_000_000
+# Below it even the hardest search takes about a second.
+_NO_WORK = 4_000_000
 
 
 class Effort(NamedTuple):
@@ -49,22 +55,25 @@ class Effort(NamedTuple):
 # One start per island: the best of four found the best known centres of a heavy-tailed set in
 # 3 of 6 runs, as many islands of one start each (12) in 11 of 11.
 _QUICK = (
-    (4e6, Effort(16, 16, 20, 6, 8, 28, 8, 1, 3, 20, 1)),
+    (_NO_WORK, Effort(16, 16, 20, 6, 8, 28, 8, 1, 3, 20, 1)),
     (4e7, Effort(12, 12, 20, 6, 6, 15, 6, 1, 2, 20, 1)),
     (4e8, Effort(6, 6, 20, 6, 4, 6, 3, 1, 2, 3, 1)),
     (float("inf"), Effort(2, 2, 3, 3, 2, 1, 1, 1, 1, 0, 1)),
 )
 # Where the sample is all rows or stands for few of them, nothing but the search can miss the best.
 # Measured on spambase, k = 50, runs within 0.05 % of the best known error: 1 of 12 by the quick
-# search, 7 of 12 with a population of 12, 6 of 12 with two tribes, 11 of 12 with four, which took
-# 6 times as long as the quick search. Joining a few random pairs over many generations does as
-# much as joining all pairs, in a third of the time.
+# search, 15 of 20 with 6 tries and four tribes, 19 of 20 with 12 tries and six, in a fifth more
+# time. Joining a few random pairs over many generations does as much as joining all pairs, in a
+# third of the time.
 _THOROUGH = (
-    (4e6, Effort(16, 16, 20, 6, 16, 16, 30, 3, 3, 20, 4)),
-    (4e7, Effort(12, 12, 20, 6, 12, 12, 30, 3, 2, 20, 4)),
+    (_NO_WORK, Effort(16, 16, 20, 6, 16, 16, 30, 3, 3, 20, 4)),
+    (1.5e7, Effort(12, 12, 20, 12, 12, 12, 30, 3, 2, 20, 6)),
     (4e8, Effort(12, 12, 20, 6, 6, 15, 6, 1, 2, 3, 1)),
     _QUICK[-1],
 )
+# A sample drawn again is of data that are hard: on kddcup99, k = 50, one tribe ended 0.07 % too
+# high in 2 of 20 runs; of four, two of them among these, two tribes did in none.
+_LEAST_TRIBES_AGAIN = 2
 # With several numbers of clusters, neighbours give each other solutions.
 _SHARED = Effort(4, 4, 6, 4, 3, 3, 2, 1, 1, 0, 1)
 
@@ -74,30 +83,41 @@ def small_rows(n_clusters: int) -> int:
     return max(_SMALL_ROWS, _SMALL_ROWS_PER_CLUSTER * n_clusters)
 
 
-def large_rows(n_clusters: int, n_features: int) -> int:
+def large_rows(n_clusters: int, n_features: int, *, is_thorough: bool) -> int:
     """Return on how many rows to swap and join."""
-    by_work = _LARGE_WORK // (n_clusters * (n_features + 6))
+    most = _FEW_WORK if is_thorough and n_clusters <= _FEW_CLUSTERS else _LARGE_WORK
+    by_work = most // (n_clusters * (n_features + 6))
     return max(_LARGE_ROWS, _LARGE_ROWS_PER_CLUSTER * n_clusters, by_work)
 
 
-def effort_for(work: int, *, is_alone: bool, is_thorough: bool, n_init: int | None) -> Effort:
-    """Choose how hard to search.
+def effort_for(work: int, n_clusters: int, *, is_thorough: bool, is_second: bool) -> Effort:
+    """Choose how hard to search for one number of clusters alone.
 
     Parameters
     ----------
     work : int
         Rows of the large prefix times clusters times features.
-    is_alone : bool
-        There is only this number of clusters.
+    n_clusters : int
     is_thorough : bool
-    n_init : int or None
-        Starts, if given.
+    is_second : bool
+        The sample was drawn because a first one misjudged all rows.
     """
-    efforts = _THOROUGH if is_thorough and is_alone else _QUICK
+    efforts = _THOROUGH if is_thorough else _QUICK
     effort = next(effort for most, effort in efforts if work <= most)
-    if not is_alone:
-        effort = Effort(*map(min, effort, _SHARED))
-    if n_init is None:
-        return effort
-    n_islands = min(effort.n_islands, n_init)
-    return effort._replace(n_starts=n_init, n_islands=n_islands, n_tribes=1)
+    if is_second:
+        effort = effort._replace(n_tribes=max(effort.n_tribes, _LEAST_TRIBES_AGAIN))
+    if is_thorough and n_clusters <= _FEW_CLUSTERS and work > _NO_WORK:
+        n_islands = min(effort.n_islands, _FEW_ISLANDS)
+        effort = effort._replace(n_islands=n_islands, n_starts=n_islands)
+    return effort
+
+
+def shared_effort(work: int) -> Effort:
+    """Choose how hard to search for each of several numbers of clusters."""
+    effort = next(effort for most, effort in _QUICK if work <= most)
+    return Effort(*map(min, effort, _SHARED))
+
+
+def with_starts(effort: Effort, n_init: int) -> Effort:
+    """Search with a given number of starts."""
+    return effort._replace(n_starts=n_init, n_islands=min(effort.n_islands, n_init), n_tribes=1)

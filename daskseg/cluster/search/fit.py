@@ -19,7 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskseg.cluster.search import jobs
-from daskseg.cluster.search.effort import Effort, effort_for, large_rows, small_rows
+from daskseg.cluster.search.effort import (
+    Effort,
+    effort_for,
+    large_rows,
+    shared_effort,
+    small_rows,
+    with_starts,
+)
 from daskseg.cluster.search.jobs import Trial
 from daskseg.cluster.search.prepare import Points, Prepared, merge_equal, prefix, prepare
 from daskseg.engine import passes
@@ -85,7 +92,7 @@ def search(
     seed: int,
     *,
     n_init: int | None = None,
-    thorough: bool = False,
+    is_second: bool = False,
     local: bool = False,
 ) -> list[Found]:
     """Search for the centres of least weighted squared error on a sample.
@@ -99,9 +106,9 @@ def search(
     seed : int
     n_init : int, optional
         Starts per number of clusters, instead of 2 to 64 by the size of the problem.
-    thorough : bool
-        Search harder, as is done in any case where the sample is all rows and there is one
-        number of clusters.
+    is_second : bool
+        The sample was drawn because a first one misjudged all rows: search harder, as is done
+        in any case where the sample is all rows and there is one number of clusters.
     local : bool
         Stay in this process even if there is a cluster.
 
@@ -122,7 +129,7 @@ def search(
     """
     prepared = prepare(sample, seed)
     hard = sorted(set(ks))
-    room = _enter(prepared, hard, seed, n_init, thorough=thorough or sample.is_whole, local=local)
+    room = _enter(prepared, hard, seed, n_init, is_second=is_second, local=local)
     solutions = _settle(room)
     if len(solutions) > 1:
         for _ in range(_FAMILY_ROUNDS):
@@ -143,25 +150,30 @@ def _enter(
     seed: int,
     n_init: int | None,
     *,
-    thorough: bool,
+    is_second: bool,
     local: bool,
 ) -> _Room:
     most, n_features = ks[-1], prepared.points.rows.shape[1]
     whole = merge_equal(prepared.points, surely=4 * most > len(prepared.points.rows))
-    n_large, n_small = large_rows(most, n_features), small_rows(most)
-    if thorough and not prepared.is_whole:
+    hard = [k for k in ks if 1 < k < len(whole.rows)]
+    is_thorough = len(hard) == 1 and (is_second or prepared.is_whole)
+    n_large, n_small = large_rows(most, n_features, is_thorough=is_thorough), small_rows(most)
+    if is_second:
         # Of a heavy-tailed sample a third misled by 0.3 %, more than its solutions differ.
         n_large = len(whole.rows)
     large = whole if n_large >= len(whole.rows) else prefix(prepared, n_large)
     small = large if n_small >= len(large.rows) else prefix(prepared, n_small)
     key = rng.key_of(seed)
-    hard = [k for k in ks if 1 < k < len(whole.rows)]
     dtype = np.float64 if hard and _needs_float64(small, hard[-1], key) else np.float32
     per_centre = len(large.rows) * n_features
-    efforts = {
-        k: effort_for(per_centre * k, is_alone=len(hard) == 1, is_thorough=thorough, n_init=n_init)
-        for k in hard
-    }
+    if len(hard) == 1:
+        k = hard[0]
+        alone = effort_for(per_centre * k, k, is_thorough=is_thorough, is_second=is_second)
+        efforts = {k: alone}
+    else:
+        efforts = {k: shared_effort(per_centre * k) for k in hard}
+    if n_init is not None:
+        efforts = {k: with_starts(effort, n_init) for k, effort in efforts.items()}
     is_small = prepared.is_whole and len(prepared.own) <= SAMPLE_ROWS
     tol = 0.0 if is_small else _EARLY_TOL
     in_tasks = per_centre * sum(hard) > _SMALL_WORK
