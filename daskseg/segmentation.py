@@ -47,7 +47,7 @@ class Segmentation(BaseEstimator):
     model : {"kmeans"}
         Clustering method.
     k : "auto" or int
-        Number of segments; "auto" chooses among 2 … 10, with reasons.
+        Number of segments; "auto" chooses among those of `k_range`, with reasons.
     prepare : Prepare, mapping or None
         How features are made comparable; None for the defaults of `Prepare`.
     random_state : int or None
@@ -57,6 +57,12 @@ class Segmentation(BaseEstimator):
     passive : sequence of str
         Features that describe segments and do not form them. Of RFM features only recency,
         orders and net spend form segments.
+    k_range : (int, int)
+        Least and most segments that "auto" tries.
+    min_share, max_share : float
+        "auto" takes no number of segments whose smallest or largest has a smaller or larger share.
+    min_customers : int
+        Nor one whose smallest segment has fewer customers.
 
     Attributes
     ----------
@@ -95,6 +101,10 @@ class Segmentation(BaseEstimator):
         *,
         value: str | None = None,
         passive: Sequence[str] = (),
+        k_range: tuple[int, int] = (2, 20),
+        min_share: float = 0.01,
+        max_share: float = 1.0,
+        min_customers: int = 0,
     ) -> None:
         self.model = model
         self.k = k
@@ -102,6 +112,10 @@ class Segmentation(BaseEstimator):
         self.random_state = random_state
         self.value = value
         self.passive = passive
+        self.k_range = k_range
+        self.min_share = min_share
+        self.max_share = max_share
+        self.min_customers = min_customers
 
     def fit(self, X: Any, y: None = None) -> Self:
         """Fit, profile and name segments; eager.
@@ -145,7 +159,15 @@ class Segmentation(BaseEstimator):
         return Study.from_dict({
             "data": data,
             "prepare": dict(settings),
-            "model": {"kind": self.model, "k": self.k, "seed": self.random_state or 0},
+            "model": {
+                "kind": self.model,
+                "k": self.k,
+                "k_range": self.k_range,
+                "seed": self.random_state or 0,
+                "min_share": self.min_share,
+                "max_share": self.max_share,
+                "min_customers": self.min_customers,
+            },
         })  # fmt: skip
 
     def _keep(self, fitted: Fitted, study: Study, ingested: Ingested) -> None:

@@ -10,6 +10,7 @@ from daskseg.cli import options as opt
 from daskseg.cli.flags import data_overrides, one_or_many, study_from_file, study_from_flags
 from daskseg.cli.talk import Talk
 from daskseg.errors import UsageError
+from daskseg.publish import STUDY_MARK
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -61,7 +62,7 @@ def check(
         "partitions": partitions,
         "currency": currency,
     }
-    if len(data) == 1 and data[0].lower().endswith((".yaml", ".yml")):
+    if len(data) == 1 and _is_study(data[0]):
         study = study_from_file(Path(data[0]), **flags)
     else:
         kind = "rfm" if id is None else "segment"
@@ -144,6 +145,11 @@ def inspect(
 
     record = describe_model(model)
     Talk(json, quiet, debug=debug).result(record, model_lines(record, model))
+
+
+def _is_study(name: str) -> bool:
+    path = Path(name.lower())
+    return path.suffix in (".yaml", ".yml") or path.name == STUDY_MARK
 
 
 def _read_snapshot(value: str | None) -> dt.date | None:

@@ -40,6 +40,9 @@ KEYS = {
     "k": ("model.k", "--k"),
     "k_range": ("model.k_range", "--k-range"),
     "seed": ("model.seed", "--seed"),
+    "min_share": ("model.min_share", "--min-share"),
+    "max_share": ("model.max_share", "--max-share"),
+    "min_customers": ("model.min_customers", "--min-customers"),
     "scheme": ("label.scheme", "--scheme"),
     "title": ("report.title", "--title"),
 }
@@ -56,9 +59,9 @@ def study_from_flags(**flags: Any) -> Study:
 
 def study_from_file(path: Path, **flags: Any) -> Study:
     """Read a study file and let options win over its keys."""
-    from daskseg.config import Study, read_yaml
+    from daskseg.config import Study, read_study
 
-    values = read_yaml(path)
+    values = read_study(path)
     if not isinstance(values, Mapping):
         return Study.from_dict(values, origin=str(path))
     values = {

@@ -31,7 +31,7 @@ Data = Annotated[
     list[str],
     typer.Argument(
         metavar="DATA",
-        help="A ledger; with --id a table of customers; or a study file (.yaml).",
+        help="A ledger; with --id a table of customers; or a study file (.yaml, run.json).",
         show_default=False,
     ),
 ]
@@ -45,7 +45,10 @@ NewData = Annotated[
 ]
 StudyFile = Annotated[
     Path,
-    typer.Argument(metavar="STUDY.yaml", help="The study, as 'daskseg init' writes it."),
+    typer.Argument(
+        metavar="STUDY.yaml",
+        help="The study, as 'daskseg init' writes it; or the run.json of one that was run.",
+    ),
 ]
 Model = Annotated[
     Path,
@@ -158,7 +161,31 @@ K = Annotated[
 ]
 KRange = Annotated[
     str | None,
-    typer.Option("--k-range", metavar="A:B", help="What auto tries. Default: 2:10."),
+    typer.Option("--k-range", metavar="A:B", help="What auto tries. Default: 2:20."),
+]
+MinShare = Annotated[
+    float | None,
+    typer.Option(
+        "--min-share",
+        metavar="SHARE",
+        help="Auto takes no k whose smallest segment has a smaller share. Default: 0.01.",
+    ),
+]
+MaxShare = Annotated[
+    float | None,
+    typer.Option(
+        "--max-share",
+        metavar="SHARE",
+        help="Nor one whose largest segment has a larger share. Default: 1.",
+    ),
+]
+MinCustomers = Annotated[
+    int | None,
+    typer.Option(
+        "--min-customers",
+        metavar="N",
+        help="Nor one whose smallest segment has fewer customers. Default: 0.",
+    ),
 ]
 Pca = Annotated[
     str | None,

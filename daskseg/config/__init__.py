@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from daskseg.config.files import TEMPLATES, read_yaml, template_text
+from daskseg.config.files import TEMPLATES, read_study, template_text
 from daskseg.config.study import LEDGER_ROLES, Study
 from daskseg.config.values import MAX_CLUSTERS
 
-__all__ = ["LEDGER_ROLES", "MAX_CLUSTERS", "TEMPLATES", "Study", "read_yaml", "template_text"]
+__all__ = ["LEDGER_ROLES", "MAX_CLUSTERS", "TEMPLATES", "Study", "read_study", "template_text"]

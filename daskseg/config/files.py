@@ -75,3 +75,17 @@ def read_yaml(path: str | Path) -> Any:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not a YAML file in UTF-8 ({error}).") from error
     return {} if values is None else values
+
+
+def read_study(path: str | Path) -> Any:
+    """Read the sections of a study file, or of the study that a run.json holds.
+
+    Raises
+    ------
+    UsageError
+        As `read_yaml`.
+    """
+    values = read_yaml(path)
+    if isinstance(values, dict) and {"format_version", "run_id", "study"} <= set(values):
+        return values["study"]
+    return values

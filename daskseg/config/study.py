@@ -13,17 +13,19 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
     WrapValidator,
     model_validator,
 )
 
-from daskseg.config.files import read_yaml
+from daskseg.config.files import read_study
 from daskseg.config.messages import explain, short
 from daskseg.config.values import (
     MAX_CLUSTERS,
@@ -213,6 +215,32 @@ class PrepareSection(_Section):
     )
 
 
+def _reachable_least(value: float, info: ValidationInfo) -> float:
+    """Refuse a least share that the fewest segments cannot all have."""
+    known = info.data
+    if known.get("k") == "auto" and "k_range" in known and value * known["k_range"][0] > 1:
+        low = known["k_range"][0]
+        raise ValueError(
+            f"must be at most {1 / low:.4g}: of {low} segments, the fewest that auto tries, one "
+            "has no more. Lower it, or begin lower with k_range"
+        )
+    return value
+
+
+def _reachable_most(value: float, info: ValidationInfo) -> float:
+    """Refuse a largest share that the most segments cannot keep, or below the least."""
+    known = info.data
+    if known.get("k") == "auto" and "k_range" in known and value * known["k_range"][1] < 1:
+        high = known["k_range"][1]
+        raise ValueError(
+            f"must be at least {1 / high:.4g}: of {high} segments, the most that auto tries, one "
+            "has no less. Raise it, or end higher with k_range"
+        )
+    if value < known.get("min_share", 0):
+        raise ValueError(f"must not be below min_share, which is {known['min_share']:g}")
+    return value
+
+
 class ModelSection(_Section):
     """How customers are grouped."""
 
@@ -226,8 +254,14 @@ class ModelSection(_Section):
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = Field(
         0, description="Seed of everything random. Same seed, same result."
     )
-    min_share: Annotated[float, Field(ge=0, lt=0.5)] = Field(
+    min_share: Annotated[float, Field(ge=0, lt=0.5), AfterValidator(_reachable_least)] = Field(
         0.01, description="Auto does not choose a k whose smallest segment has a smaller share."
+    )
+    max_share: Annotated[float, Field(gt=0, le=1), AfterValidator(_reachable_most)] = Field(
+        1.0, description="Nor one whose largest segment has a larger share."
+    )
+    min_customers: Annotated[int, Field(ge=0)] = Field(
+        0, description="Nor one whose smallest segment has fewer customers."
     )
 
 
@@ -317,14 +351,14 @@ class Study(_Section):
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Study:
-        """Read and check a study file (YAML, or JSON, which is YAML too).
+        """Read and check a study file (YAML, or JSON, which is YAML too), or a run.json.
 
         Raises
         ------
         UsageError
             The file is missing or is not YAML, a key stands twice, or `from_dict` objects.
         """
-        return cls.from_dict(read_yaml(path), origin=str(path))
+        return cls.from_dict(read_study(path), origin=str(path))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the study as plain JSON values, with every default filled in."""

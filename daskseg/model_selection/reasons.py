@@ -21,6 +21,9 @@ SEPARATE, OVERLAPPING = 0.85, 0.65
 # Arbitrary: two equal normal groups four standard deviations apart have 0.27 at their border.
 FAR_APART = 0.27
 
+# Ways to break a limit of a business, as sentences go through them.
+_BREACHES = ("too_small", "too_few", "too_large")
+
 
 class Limits(NamedTuple):
     """What a business asks of the sizes of segments.
@@ -63,8 +66,8 @@ class Case(NamedTuple):
 
     Attributes
     ----------
-    chosen, auto : CurveRow
-        What is suggested; what the rule would take.
+    chosen, auto, free : CurveRow
+        What is suggested; what the rule would take; what it would take without limits on sizes.
     required_k : int or None
     rows, candidates : sequence of CurveRow
         All that were tried; those the rule chose from, best first.
@@ -83,6 +86,7 @@ class Case(NamedTuple):
 
     chosen: CurveRow
     auto: CurveRow
+    free: CurveRow
     required_k: int | None
     rows: Sequence[CurveRow]
     candidates: Sequence[CurveRow]
@@ -102,12 +106,13 @@ class Case(NamedTuple):
 def reasons_of(case: Case) -> list[str]:
     """Say how the rule came to its answer, and what the answer gives."""
     if case.required_k is not None:
-        found = [_required(case)]
+        found = [_required(case), *_breach(case)]
     elif len(case.rows) == 1:
         found = [text("choice.reasons.only", k=case.auto.k)]
     else:
         found = [] if case.has_allowed else [_set_aside(case)]
         found += _why(case) if case.measured else _why_by_curve(case)
+        found += _changed(case) if case.has_allowed else []
     if case.chosen.k in case.measured:
         found += _resamples(case)
     found += _facts(case)
@@ -156,11 +161,42 @@ def _required(case: Case) -> str:
 
 
 def _set_aside(case: Case) -> str:
-    broken = [case.limit.broken_by(row) for row in case.rows]
-    names = [name for name in ("too_small", "too_few", "too_large") if name in broken]
-    if names == ["too_small"]:
-        return text("choice.reasons.no_candidate", limit=case.limit.words("too_small"))
-    return text("choice.reasons.no_candidate_of_several")
+    """Name the limits that no number meets, and the number that comes nearest."""
+    broken = [case.limit.broken_by(row) for row in case.candidates]
+    names = [name for name in _BREACHES if name in broken]
+    if len(names) > 1:
+        limits = text("choice.limits.and").join(_phrase(case, name) for name in names)
+        return text("choice.reasons.no_candidate_of_several", limits=limits)
+    if names == ["too_large"]:
+        least = min(case.candidates, key=lambda row: case.limit.largest_shares[row.k])
+        share = _percent(case.limit.largest_shares[least.k])
+        nearest = text("choice.reasons.nearest_largest", k=least.k, share=share)
+    else:
+        most = max(case.candidates, key=lambda row: row.smallest_share)
+        share = _percent(most.smallest_share)
+        nearest = text("choice.reasons.nearest_smallest", k=most.k, share=share)
+    limit = _phrase(case, names[0])
+    return text("choice.reasons.no_candidate", limit=limit) + " " + nearest
+
+
+def _phrase(case: Case, name: str) -> str:
+    return text(f"choice.limits.{name}", limit=case.limit.words(name))
+
+
+def _changed(case: Case) -> list[str]:
+    """Name the limit without which another number would be suggested."""
+    name = case.limit.broken_by(case.free)
+    if name is None:
+        return []
+    return [text("choice.reasons.changed", k=case.free.k, limit=_phrase(case, name))]
+
+
+def _breach(case: Case) -> list[str]:
+    """Name the limit that a number breaks which was asked for."""
+    name = case.limit.broken_by(case.chosen)
+    if name is None:
+        return []
+    return [text("choice.reasons.breach", k=case.chosen.k, limit=_phrase(case, name))]
 
 
 def _why(case: Case) -> list[str]:
@@ -281,8 +317,9 @@ def _alternative(name: str, row: CurveRow) -> str:
 def _left_out(case: Case) -> list[str]:
     """Name the numbers that the limits left out, limit by limit."""
     found = []
-    for name in ("too_small", "too_few", "too_large"):
-        ks = [str(row.k) for row in case.rows if case.limit.broken_by(row) == name]
+    others = [row for row in case.rows if row is not case.chosen]
+    for name in _BREACHES:
+        ks = [str(row.k) for row in others if case.limit.broken_by(row) == name]
         if ks:
             limit = case.limit.words(name)
             found.append(text(f"choice.reasons.{name}", ks=", ".join(ks), limit=limit))

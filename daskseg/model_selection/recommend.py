@@ -13,7 +13,6 @@ criteria only that last part, and nothing is said about clusters.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
@@ -22,6 +21,7 @@ from daskseg.errors import UsageError
 from daskseg.model_selection import reasons as words
 from daskseg.model_selection.criteria import Criteria, limits
 from daskseg.model_selection.curve import CurveRow, bends, best_silhouette, knee_of, rank
+from daskseg.model_selection.limits import BusinessLimits
 from daskseg.model_selection.reasons import Case, Limits
 from daskseg.model_selection.votes import Votes, is_refound, natural_ks, votes_of
 
@@ -147,6 +147,7 @@ def recommend(
     natural = natural_ks(criteria, shares)
     ranked = _ranked(allowed or wanted, measured, natural, bend)
     auto = ranked.rows[0]
+    free = _ranked(wanted, measured, natural, bend).rows[0]
     chosen = auto if required_k is None else rows[required_k]
     votes = None
     if measured:
@@ -155,6 +156,7 @@ def recommend(
     case = Case(
         chosen=chosen,
         auto=auto,
+        free=free,
         required_k=required_k,
         rows=tried,
         candidates=ranked.rows,
@@ -254,15 +256,9 @@ def _limits(
     min_customers: float,
     n_customers: float | None,
 ) -> Limits:
-    if not 0 <= min_share <= max_share <= 1:
-        raise UsageError(
-            f"min_share={min_share:g} and max_share={max_share:g} must be shares from 0 to 1, the "
-            "least not above the most."
-        )
+    BusinessLimits(min_share, max_share, min_customers).check()
     if max_share < 1 and largest_shares is None:
         raise UsageError(f"max_share={max_share:g} needs largest_shares: the largest by k.")
-    if min_customers < 0 or not math.isfinite(min_customers):
-        raise UsageError(f"min_customers={min_customers:g} must be a number from 0.")
     least = 0.0
     if min_customers > 0:
         if n_customers is None or not n_customers > 0:

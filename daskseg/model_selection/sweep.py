@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -30,26 +30,11 @@ from daskseg.kernels.sample import Sample
 from daskseg.metrics.silhouette import Evaluation, evaluate
 from daskseg.model_selection.criteria import Criteria, measure
 from daskseg.model_selection.curve import CurveRow
+from daskseg.model_selection.limits import BusinessLimits
 from daskseg.model_selection.recommend import Recommendation, recommend
-from daskseg.parameters import check_number, seed_of
+from daskseg.parameters import seed_of
 
 Floats = NDArray[np.float64]
-
-
-class BusinessLimits(NamedTuple):
-    """What a business can work with; other numbers of segments are not suggested.
-
-    Attributes
-    ----------
-    min_share, max_share : float
-        Of the smallest and the largest segment.
-    min_customers : float
-        Of the smallest segment.
-    """
-
-    min_share: float = 0.01
-    max_share: float = 1.0
-    min_customers: float = 0
 
 
 @dataclass(frozen=True)
@@ -102,6 +87,9 @@ class Sweep:
     def recommend(self, limits: BusinessLimits, required_k: int | None = None) -> Recommendation:
         """Suggest one k by all that was measured."""
         rows = {row.k: row for row in self.curve}
+        n_customers = float(np.cumsum(self.survey.sample.weights)[-1])
+        if required_k is None:
+            limits.check_reach(rows, n_customers)
         return recommend(
             self.curve,
             self.criteria,
@@ -109,7 +97,7 @@ class Sweep:
             max_share=limits.max_share,
             largest_shares={k: row.largest_share for k, row in rows.items()},
             min_customers=limits.min_customers,
-            n_customers=float(np.cumsum(self.survey.sample.weights)[-1]),
+            n_customers=n_customers,
             required_k=required_k,
         )
 
@@ -316,11 +304,12 @@ class ClusterSweep(ClusterMixin, BaseEstimator):
         sample_weight : array-like of shape (n_rows,), optional
         """
         ks = self._ks()
+        limits = self._limits(ks)
         seed = seed_of(self.random_state)
         with progress.recording("sweep") as log:
             blocks = passes.measure(as_blocks(X, sample_weight=sample_weight))
             found = sweep(blocks, ks, seed)
-            self.recommendation_ = self._recommend(found)
+            self.recommendation_ = self._recommend(found, limits)
             best = self.recommendation_.k
             model = found.finish(best, blocks)
             self.best_estimator_ = model
@@ -347,13 +336,18 @@ class ClusterSweep(ClusterMixin, BaseEstimator):
                 f"k={self.k!r} and required_k={self.required_k!r} must be whole numbers from 1, "
                 "at least one."
             )
-        check_number("min_share", self.min_share, 1)
         return [int(k) for k in ks]
 
-    def _recommend(self, found: Sweep) -> Recommendation:
+    def _limits(self, ks: list[int]) -> BusinessLimits:
+        limits = BusinessLimits(self.min_share, self.max_share, self.min_customers)
+        limits.check()
+        if self.required_k is None:
+            limits.check_reach(ks)
+        return limits
+
+    def _recommend(self, found: Sweep, limits: BusinessLimits) -> Recommendation:
         if self.required_k is not None and self.required_k not in found.fits:
             raise InputError(
                 f"required_k={self.required_k}, but the rows have too few distinct points for it."
             )
-        limits = BusinessLimits(self.min_share, self.max_share, self.min_customers)
         return found.recommend(limits, self.required_k)

@@ -23,8 +23,9 @@ from daskseg.features.schemes import Scheme, load_scheme
 from daskseg.features.scores import SCORED, both_cut_ranks, cut_points
 from daskseg.metrics.quantiles import order_statistics
 from daskseg.metrics.silhouette import evaluate
+from daskseg.model_selection.limits import BusinessLimits
 from daskseg.model_selection.recommend import Recommendation
-from daskseg.model_selection.sweep import BusinessLimits, Sweep, sweep
+from daskseg.model_selection.sweep import Sweep, sweep
 from daskseg.pipeline.reduction import reduce_prepared
 from daskseg.preprocessing import Prepare
 from daskseg.segments import names as naming
@@ -139,7 +140,7 @@ def choose(study: Study, prepared: Blocks) -> Chosen:
     ks = range(low, min(high, prepared.n_rows) + 1) if required is None else [required]
     with progress.stage("choose-k"):
         found = sweep(prepared, ks, settings.seed)
-        advice = found.recommend(BusinessLimits(settings.min_share), required)
+        advice = found.recommend(_limits(study), required)
     with progress.stage("fit"):
         fitted = found.finish(advice.k, prepared)
         final = evaluate(prepared, [fitted.cluster_centers_], found.survey.extent)
@@ -170,7 +171,7 @@ def _check_k(study: Study, n_customers: int) -> None:
         raise InputError(
             "there is one customer only: segments need at least two. Check the id column."
         )
-    k, least = study.model.k, study.model.k_range[0]
+    k, (least, most) = study.model.k, study.model.k_range
     if isinstance(k, int) and k > n_customers:
         raise UsageError(
             f"k = {k} segments were asked for, but there are only {n_customers} customers. Ask "
@@ -181,6 +182,13 @@ def _check_k(study: Study, n_customers: int) -> None:
             f"{least} segments at least were asked for, but there are only {n_customers} "
             "customers. Begin lower, with --k-range or model.k_range."
         )
+    if k == "auto":
+        _limits(study).check_reach(range(least, min(most, n_customers) + 1), n_customers)
+
+
+def _limits(study: Study) -> BusinessLimits:
+    settings = study.model
+    return BusinessLimits(settings.min_share, settings.max_share, settings.min_customers)
 
 
 def check_labels(study: Study) -> None:

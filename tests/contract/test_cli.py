@@ -201,6 +201,9 @@ COMMON_FLAGS = [
     (("--k", "5"), "model.k", 5),
     (("--k", "auto"), "model.k", "auto"),
     (("--k-range", "3:8"), "model.k_range", [3, 8]),
+    (("--min-share", "0.05"), "model.min_share", 0.05),
+    (("--max-share", "0.4"), "model.max_share", 0.4),
+    (("--min-customers", "250"), "model.min_customers", 250),
     (("--seed", "42"), "model.seed", 42),
     (("--title", "<Shop>"), "report.title", "<Shop>"),
 ]
@@ -270,6 +273,14 @@ def test_rfm__takes_several_files_as_a_shell_gives_them(pipeline):
     assert pipeline.study.data.source == ["a/x.csv", "a/y.csv"]
 
 
+def test_flags__limits_out_of_reach_are_named_as_typed(pipeline, capsys):
+    assert start(*RFM, "--k-range", "4:8", "--min-share", "0.3", "--max-share", "0.1") == 2
+    told = capsys.readouterr().err
+    assert "--min-share: 0.3 must be at most 0.25: of 4 segments" in told
+    assert "--max-share: 0.1 must be at least 0.125: of 8 segments" in told
+    assert pipeline.study is None
+
+
 # ── run ───────────────────────────────────────────────────────────────────────
 
 
@@ -284,11 +295,13 @@ def test_run__lets_options_win_over_the_file(pipeline, tmp_path):
     file = tmp_path / "s.yaml"
     file.write_text("data: {source: a.csv, snapshot: 2026-01-01}\nmodel: {seed: 3, k: 4}\n")
     flags = ("--snapshot", "2026-02-01", "--seed", "9", "--k", "auto", "--k-range", "2:5")
-    more = ("--partitions", "2")
+    limits = ("--min-share", "0.02", "--max-share", "0.7", "--min-customers", "3")
+    more = ("--partitions", "2", *limits)
     assert start("run", str(file), "--out", "out", *flags, *more, "--quiet") == 0
     expected = Study.from_yaml(file).to_dict()
     expected["data"].update(snapshot="2026-02-01", partitions=2)
     expected["model"].update(seed=9, k="auto", k_range=[2, 5])
+    expected["model"].update(min_share=0.02, max_share=0.7, min_customers=3)
     assert pipeline.study.to_dict() == expected
 
 

@@ -133,6 +133,29 @@ def test_run__gives_the_bytes_of_rfm(shop, tmp_path):
     assert first == second
 
 
+def test_run__repeats_a_study_from_its_run_json(shop, tmp_path, capsys):
+    limits = ["--max-share", "0.45", "--min-customers", "25", "--k-range", "2:6"]
+    ledger = [str(shop / "ledger.csv"), "--snapshot", SNAPSHOT, "--quiet"]
+    assert main(["rfm", *ledger, *limits, "--out", str(tmp_path / "first")]) == 0
+    written = tmp_path / "first" / "run.json"
+    assert json.loads(written.read_text())["study"]["model"]["min_customers"] == 25
+    assert main(["run", str(written), "--out", str(tmp_path / "again"), "--quiet"]) == 0
+    assert digests(tmp_path / "again") == digests(tmp_path / "first")
+    record = json.loads((tmp_path / "first" / "report.json").read_text())
+    assert "one would hold fewer than 25 customers" in " ".join(record["choice"]["reasons"])
+    assert main(["check", str(written), "--quiet", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["customers"] == 150
+
+
+def test_rfm__refuses_a_limit_that_excludes_every_number(shop, tmp_path, capsys):
+    command = ["rfm", str(shop / "ledger.csv"), "--snapshot", SNAPSHOT, "--quiet"]
+    assert main([*command, "--min-customers", "80", "--out", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert "min_customers=80 excludes every number of segments: 150 customers in 2" in told
+    assert "at most 75" in told
+    assert not (tmp_path / "out").exists()
+
+
 def test_rfm__replaces_its_own_and_spares_others(shop, tmp_path, capsys):
     command = ["rfm", str(shop / "ledger.csv"), "--k", "2", "--snapshot", SNAPSHOT, "--quiet"]
     (tmp_path / "thesis").mkdir()

@@ -48,7 +48,15 @@ def test_study__fills_in_every_default():
             "missing": "median",
             "pca": None,
         },
-        "model": {"kind": "kmeans", "k": "auto", "k_range": [2, 20], "seed": 0, "min_share": 0.01},
+        "model": {
+            "kind": "kmeans",
+            "k": "auto",
+            "k_range": [2, 20],
+            "seed": 0,
+            "min_share": 0.01,
+            "max_share": 1.0,
+            "min_customers": 0,
+        },
         "label": {"scheme": "rfm11", "min_fit": 0.5, "names": {}},
         "report": {"title": None},
     }
@@ -67,7 +75,14 @@ FULL = {
         "non_product_codes": ["POST"],
     },
     "prepare": {"winsor": 0, "log1p": ["spend_net"], "scale": "robust"},
-    "model": {"k": 5, "k_range": [3, 8], "seed": 7},
+    "model": {
+        "k": 5,
+        "k_range": [3, 8],
+        "seed": 7,
+        "min_share": 0.1,
+        "max_share": 0.6,
+        "min_customers": 40,
+    },
     "label": {"names": {"S4": "Win-back"}},
     "report": {"title": "Shop <2026>"},
 }
@@ -116,6 +131,26 @@ def test_study__names_encodings_as_python_does():
         ("model", {"min_share": 0.5}, "model.min_share: 0.5 is too large; it must be below 0.5."),
         ("model", {"min_share": "a"}, "model.min_share: 'a' is not a number."),
         ("model", {"min_share": float("nan")}, "model.min_share: nan is not a finite number."),
+        (
+            "model",
+            {"k_range": [4, 8], "min_share": 0.3},
+            "model.min_share: 0.3 must be at most 0.25: of 4 segments, the fewest that auto tries",
+        ),
+        (
+            "model",
+            {"k_range": [2, 8], "max_share": 0.1},
+            "model.max_share: 0.1 must be at least 0.125: of 8 segments, the most that auto tries",
+        ),
+        (
+            "model",
+            {"min_share": 0.3, "max_share": 0.25},
+            "model.max_share: 0.25 must not be below min_share, which is 0.3.",
+        ),
+        ("model", {"max_share": 0}, "model.max_share: 0 is too small; it must be above 0."),
+        ("model", {"max_share": 1.5}, "model.max_share: 1.5 is too large; the most is 1."),
+        ("model", {"min_customers": -1}, "model.min_customers: -1 is too small; the least is 0."),
+        ("model", {"min_customers": 2.5}, "model.min_customers: 2.5 is not a whole number."),
+        ("model", {"min_customers": True}, "model.min_customers: True is not a whole number."),
         (
             "model",
             {"kind": "kmean"},
@@ -265,6 +300,8 @@ def test_identity__ignores_how_data_are_read_and_what_things_are_called(change):
         {"model": {"k_range": [2, 11]}},
         {"model": {"seed": 1}},
         {"model": {"min_share": 0.02}},
+        {"model": {"max_share": 0.9}},
+        {"model": {"min_customers": 1}},
         {"label": {"scheme": "other"}},
         {"label": {"min_fit": 0.6}},
     ],
@@ -280,6 +317,18 @@ def write(folder: Path, text: str) -> Path:
     path = folder / "study.yaml"
     path.write_text(textwrap.dedent(text), encoding="utf-8")
     return path
+
+
+def test_study__limits_need_not_be_in_reach_of_numbers_that_are_not_tried():
+    made = study(model={"k": 5, "k_range": [4, 8], "min_share": 0.3, "max_share": 0.31})
+    assert (made.model.min_share, made.model.max_share) == (0.3, 0.31)
+
+
+def test_from_yaml__takes_the_study_of_a_run(tmp_path):
+    made = Study.from_dict(FULL)
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps({"format_version": 1, "run_id": "a", "study": made.to_dict()}))
+    assert Study.from_yaml(path) == made
 
 
 def test_from_yaml__reads_dates_numbers_and_empty_sections(tmp_path):

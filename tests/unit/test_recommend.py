@@ -67,7 +67,10 @@ def test_recommend__leaves_out_small_segments():
 def test_recommend__says_when_no_number_is_allowed():
     found = recommend(curve(shares=[0.001] * 7))
     assert (found.k, found.grade) == (4, "low")
-    assert "the limit was set aside" in text_of(found)
+    assert found.reasons[0] == (
+        "No number of segments meets the limit on sizes (each at least 1 % of the customers); the "
+        "limit was set aside. Nearest are 4 segments, the smallest with 0.1 % of the customers."
+    )
 
 
 @pytest.mark.parametrize(("required", "words"), [(6, "would have taken 4"), (4, "taken the same")])
@@ -294,7 +297,51 @@ def test_recommend__says_when_natural_clusters_are_not_allowed():
 def test_recommend__sets_limits_aside_that_leave_nothing():
     found = recommend(curve(), criteria(), min_customers=90, n_customers=100)
     assert (found.k, found.grade) == (4, "low")
-    assert "they were set aside" in text_of(found)
+    assert "(each at least 90 customers); the limit was set aside" in text_of(found)
+    large = recommend(
+        curve(), max_share=0.2, largest_shares=dict(enumerate([0.4] * 5 + [0.3, 0.3], 2))
+    )
+    assert "(each at most 20 % of the customers); the limit" in text_of(large)
+    assert "Nearest are 7 segments, the largest with 30.0 %" in text_of(large)
+    shares = [0.3, 0.2, 0.2, 0.1, 0.1, 0.1, 0.1]
+    both = {"min_share": 0.15, "max_share": 0.5, "largest_shares": dict.fromkeys(range(2, 9), 0.6)}
+    assert (
+        "(each at least 15 % of the customers; each at most 50 % of the customers); they were"
+    ) in text_of(recommend(curve(shares=shares), criteria(), **both))
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"min_share": 0.15}, "(each at least 15 % of the customers) the rule would have taken 4."),
+        ({"min_customers": 150, "n_customers": 1_000}, "(each at least 150 customers) the rule"),
+        (
+            {"max_share": 0.5, "largest_shares": {2: 0.6, 3: 0.4, **dict.fromkeys(range(4, 9), 1)}},
+            "(each at most 50 % of the customers) the rule would have taken 4.",
+        ),
+    ],
+)
+@pytest.mark.parametrize("measured", [True, False])
+def test_recommend__names_the_limit_that_changed_the_answer(limits, words, measured):
+    rows = curve(shares=[0.3, 0.2, 0.1, 0.1, 0.1, 0.1, 0.1])
+    known = criteria() if measured else ()
+    assert words in text_of(recommend(rows, known, **limits))
+    assert "Without the limit" not in text_of(recommend(rows, known))
+    # Leaves out what would not have been taken anyway.
+    harmless = curve(shares=[0.3, 0.2, 0.2, 0.1, 0.1, 0.1, 0.1])
+    found = text_of(recommend(harmless, known, min_share=0.15))
+    assert "With 5, 6, 7, 8 segments" in found
+    assert "Without the limit" not in found
+
+
+def test_recommend__says_that_a_required_number_breaks_a_limit():
+    shares = [0.3, 0.2, 0.1, 0.1, 0.1, 0.1, 0.05]
+    found = text_of(recommend(curve(shares=shares), min_share=0.15, required_k=4))
+    assert "breaks the limit on sizes (each at least 15 % of the customers)" in found
+    assert "With 5, 6, 7, 8 segments, one" in found
+    assert "breaks" not in text_of(recommend(curve(shares=shares), min_share=0.15, required_k=3))
+    alone = recommend(curve([0.4], [10.0], shares=[0.001]), required_k=2)
+    assert "That breaks the limit on sizes" in text_of(alone)
 
 
 @pytest.mark.parametrize(("required", "word"), [(6, "are 4, not 6"), (3, "lie apart")])
@@ -331,8 +378,8 @@ def test_recommend__numbers_in_sentences_stand_in_the_curve_or_the_criteria():
     [
         ({"k_range": (9, 20)}, "k_range=9:20 holds none of the numbers"),
         ({"k_range": (5, 4)}, "k_range=5:4 holds none"),
-        ({"min_share": 0.6, "max_share": 0.5}, "the least not above the most"),
-        ({"min_share": -0.1}, "must be shares from 0 to 1"),
+        ({"min_share": 0.6, "max_share": 0.5}, "the least must not be above the most"),
+        ({"min_share": -0.1}, "min_share=-0.1 is not a share"),
         ({"max_share": 0.5}, "needs largest_shares"),
         ({"min_customers": 10}, "needs n_customers"),
         ({"min_customers": float("nan")}, "must be a number from 0"),

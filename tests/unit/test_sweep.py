@@ -148,7 +148,7 @@ def test_cluster_sweep__every_parameter_changes_something():
     required = ClusterSweep([2, 3], required_k=9).fit(rows)
     assert required.best_k_ == 9
     assert required.curve_["k"].tolist() == [1, 2, 3, 9]
-    strict = ClusterSweep([2, 3, 4], min_share=0.99).fit(rows)
+    strict = ClusterSweep([2, 3, 4], min_share=0.49).fit(rows)
     assert "limit was set aside" in strict.reasons_[0]
     few = ClusterSweep([9], random_state=1).fit(blobs(30_000, spread=0.2))
     other = ClusterSweep([9], random_state=2).fit(blobs(30_000, spread=0.2))
@@ -157,7 +157,10 @@ def test_cluster_sweep__every_parameter_changes_something():
     crowded = ClusterSweep([2, 3, 4], max_share=0.4).fit(rows).curve_.set_index("k")
     best = ClusterSweep([2, 3, 4], max_share=0.4).fit(rows).best_k_
     assert crowded.largest_share[best] <= 0.4 < crowded.largest_share[2]
-    assert ClusterSweep([2, 3, 4], min_customers=len(rows)).fit(rows).reasons_ != base.reasons_
+    assert (
+        ClusterSweep([2, 3, 4], min_customers=len(rows) // 2 - 1).fit(rows).reasons_
+        != base.reasons_
+    )
 
 
 def test_cluster_sweep__weights_count_as_repeats():
@@ -176,7 +179,16 @@ def test_cluster_sweep__weights_count_as_repeats():
         ({"k": []}, "must be whole numbers"),
         ({"k": [0]}, "must be whole numbers"),
         ({"required_k": 1.5}, "must be whole numbers"),
-        ({"min_share": 1.0}, "min_share=1.0 is not a number"),
+        ({"min_share": 1.1}, "min_share=1.1 is not a share"),
+        ({"min_share": "1"}, "min_share='1' is not a share"),
+        ({"max_share": None}, "max_share=None is not a share"),
+        ({"max_share": float("nan")}, "max_share=nan is not a share"),
+        ({"min_share": 0.4, "max_share": 0.3}, "min_share=0.4 is above max_share=0.3"),
+        ({"min_customers": -1}, "min_customers=-1 must be a number from 0"),
+        ({"min_customers": "5"}, "min_customers='5' must be a number from 0"),
+        ({"k": [3, 4], "min_share": 0.4}, "min_share=0.4 excludes .* of 3, the fewest .* 0.3333"),
+        ({"k": [1, 4], "max_share": 0.2}, "max_share=0.2 excludes .* of 4, the most .* 0.25"),
+        ({"min_customers": 201}, "min_customers=201 excludes .* 400 customers in 2 .* most 200"),
     ],
 )
 def test_cluster_sweep__refuses_wrong_parameters(options, match):
