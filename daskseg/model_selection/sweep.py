@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,9 @@ from daskseg.model_selection.curve import CurveRow
 from daskseg.model_selection.limits import BusinessLimits
 from daskseg.model_selection.recommend import Recommendation, recommend
 from daskseg.parameters import seed_of
+
+if TYPE_CHECKING:
+    from daskseg.charts.curves import GridPlot
 
 Floats = NDArray[np.float64]
 
@@ -326,6 +329,38 @@ class ClusterSweep(ClusterMixin, BaseEstimator):
         """Label rows with the best estimator."""
         check_is_fitted(self)
         return self.best_estimator_.predict(X)
+
+    def plot(self) -> GridPlot:
+        """Draw the curve: one small chart per criterion, the suggestion marked in each.
+
+        Returns
+        -------
+        bokeh.models.GridPlot
+            As wide as its frame; ``bokeh.plotting.show`` opens it, in a notebook or a browser.
+            Whiskers are standard errors (gap, prediction strength) or the lowest resample
+            (stability), dashed lines the limits of the rule.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        UsageError
+            If fewer than two numbers from 2 on were measured.
+
+        Notes
+        -----
+        Draws ``curve_``: no pass over the data. Loads Bokeh.
+        """
+        from daskseg.charts import criteria, curves  # noqa: PLC0415 - loads Bokeh
+
+        check_is_fitted(self)
+        found = self.recommendation_
+        picks = criteria.Picks(found.k, found.runner_up, found.knee, found.votes or {})
+        rows = [
+            {str(name): value for name, value in row.items()}
+            for row in self.curve_.to_dict("records")
+        ]
+        return curves.grid(criteria.panels(rows, picks))
 
     def _ks(self) -> list[int]:
         given: Any = self.k

@@ -255,22 +255,17 @@ def map_block(record: Record) -> Html | None:
 
 
 def choice_block(record: Record) -> Html:
-    """Build the choice of k: reasons, grade, both curves, the table behind them."""
+    """Build the choice of k: reasons, grade, the criteria, the table behind them."""
     view = evidence.choice(record)
-    columns = ("k", "inertia_column", "explained", "silhouette_column", "smallest", "mark")
     charts = [
         tag(
             "div",
-            tag("h3", text(f"report.choice.{name}")),
-            tag("p", text(f"report.choice.{name}_help"), class_="note"),
-            chart(f"figure-{name}", text(f"report.choice.{name}_alt")),
+            tag("h3", panel.title),
+            tag("p", text(f"report.choice.{panel.name}_help"), " ", panel.said, class_="note"),
+            chart(f"figure-{panel.name}", text(f"report.choice.{panel.name}_alt")),
             tag("p", text("report.choice.axis"), class_="axis"),
         )
-        for name, known in (
-            ("inertia", [point.inertia for point in view.curve if point.k > 1]),
-            ("silhouette", [point.silhouette for point in view.curve]),
-        )
-        if sum(value is not None for value in known) > 1
+        for panel in view.panels
     ]
     return block(
         "choice",
@@ -288,13 +283,13 @@ def choice_block(record: Record) -> Html:
         )
         if view.grade
         else None,
-        tag("div", charts, class_="pair") if charts else None,
+        tag("div", charts, class_="multiples") if charts else None,
         behind(
             data_table(
                 text("report.choice.title"),
-                [text(f"report.choice.{name}") for name in columns],
+                view.header,
                 [point.cells for point in view.curve],
-                words=(5,),
+                words=(1,),
             )
         )
         if view.curve

@@ -9,13 +9,14 @@ See also: daskseg.report.blocks (markup), daskseg.report.figures (drawing).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
 from daskseg import formats
+from daskseg.charts.criteria import Panel, Picks, panels
 from daskseg.report.views import (
     Record,
     column_unit,
@@ -44,6 +45,13 @@ __all__ = [
 
 #: Terms of the glossary that only a study with orders and naming rules uses.
 _RFM_TERMS = frozenset({"label_fit", "snapshot", "net_spend", "unattributed", "ari"})
+#: Columns of the curve that are no plain numbers.
+_FORMS: Mapping[str, Callable[[float | None], str]] = {
+    "explained_variance": formats.percent,
+    "smallest_share": formats.percent,
+    "largest_share": formats.percent,
+    "n_resamples": formats.count,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +59,23 @@ class CurvePoint:
     """One number of segments that was tried."""
 
     k: int
-    inertia: float | None
-    silhouette: float | None
     cells: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ChoiceView:
-    """How the number of segments was chosen; the curve is ascending in k."""
+    """How the number of segments was chosen; the curve is ascending in k.
+
+    ``header`` heads the cells of the curve; ``panels`` are the criteria that can be drawn.
+    """
 
     lede: str
     reasons: tuple[str, ...]
     grade: str | None
     structure: str | None
+    header: tuple[str, ...]
     curve: tuple[CurvePoint, ...]
-    k: int
-    runner_up: int | None
-    knee: int | None
+    panels: tuple[Panel, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,22 +137,28 @@ def choice(record: Record) -> ChoiceView:
     else:
         lede = text("report.choice.auto", k=chosen["k"], runner_up=runner_up)
     grade = chosen.get("grade")
+    curve = sorted(chosen.get("curve") or (), key=lambda point: point["k"])
+    columns = [
+        column
+        for column in sentences("report.choice.columns")
+        if any(point.get(column) is not None for point in curve)
+    ]
     return ChoiceView(
         lede=lede,
         reasons=tuple(chosen.get("reasons") or ()),
         grade=_known("report.grades", grade) if grade else None,
         structure=chosen.get("structure_note") or None,
-        curve=tuple(
-            _curve_point(point, chosen)
-            for point in sorted(chosen.get("curve") or (), key=lambda point: point["k"])
+        header=tuple(text(f"report.choice.{name}") for name in ("k", "mark"))
+        + tuple(text(f"report.choice.columns.{column}") for column in columns),
+        curve=tuple(_curve_point(point, chosen, columns) for point in curve),
+        panels=panels(
+            curve,
+            Picks(chosen["k"], runner_up, chosen.get("knee"), chosen.get("votes") or {}),
         ),
-        k=chosen["k"],
-        runner_up=runner_up,
-        knee=chosen.get("knee"),
     )
 
 
-def _curve_point(point: Record, chosen: Record) -> CurvePoint:
+def _curve_point(point: Record, chosen: Record, columns: Sequence[str]) -> CurvePoint:
     names = {
         "chosen": chosen["k"],
         "runner_up": chosen.get("runner_up"),
@@ -153,15 +167,10 @@ def _curve_point(point: Record, chosen: Record) -> CurvePoint:
     marks = [text(f"report.choice.{name}") for name, k in names.items() if k == point["k"]]
     return CurvePoint(
         k=point["k"],
-        inertia=_finite(point.get("inertia")),
-        silhouette=_finite(point.get("silhouette")),
         cells=(
             str(point["k"]),
-            formats.significant(point.get("inertia")),
-            formats.percent(point.get("explained_variance")),
-            formats.significant(point.get("silhouette")),
-            formats.percent(point.get("smallest_share")),
             ", ".join(marks),
+            *(_FORMS.get(column, formats.significant)(point.get(column)) for column in columns),
         ),
     )
 

@@ -1,6 +1,6 @@
 """The charts of the report, from views to Bokeh figures.
 
-Covers: paired bars, heat maps, the two curves of the choice of k. Glyphs only, no tools
+Covers: paired bars, heat maps, the criteria of the choice of k. Glyphs only, no tools
 but hovering, no logo; labels stand above their bars and cells, so that a chart needs no
 side margin and fits a telephone.
 Does not cover: what is drawn (views, maps, evidence) and how it gets into the page (embed).
@@ -11,48 +11,28 @@ the page, light or dark.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from bokeh.core.properties import value as fixed
-from bokeh.models import (
-    BasicTicker,
-    BasicTickFormatter,
-    ColumnDataSource,
-    FixedTicker,
-    HoverTool,
-    Line,
-    Range1d,
-    Rect,
-    Scatter,
-    Text,
-)
+from bokeh.models import ColumnDataSource, Rect
 from bokeh.models.renderers import GlyphRenderer
 from bokeh.plotting import figure
 
-from daskseg.report.evidence import ChoiceView
+from daskseg.charts.canvas import canvas, hover, write
+from daskseg.charts.criteria import Panel
+from daskseg.charts.curves import panel_figure
 from daskseg.report.maps import HeatView
 from daskseg.report.palette import diverging, ink_on, sequential
 from daskseg.report.views import SizeView
 from daskseg.texts import text
 
 __all__ = [
+    "choice_figures",
     "heat_figure",
-    "inertia_figure",
     "rules_figure",
-    "silhouette_figure",
     "size_figure",
 ]
 
-FONT = "ui-sans-serif, system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
-LINE_COLOUR = "#4a7f9c"
-CHOSEN_COLOUR = "#d55e00"
-INK = "#1c2430"
 #: A label longer than this would leave a narrow screen.
 LABEL_LETTERS = 46
-_TOOLTIP = (
-    '<div style="max-width:280px;white-space:normal;color:#1c2430;padding:2px 4px;'
-    'font:13px/1.45 system-ui,sans-serif">@hover</div>'
-)
 
 
 def size_figure(view: SizeView) -> figure:
@@ -73,7 +53,7 @@ def size_figure(view: SizeView) -> figure:
     shares = [row.share_value for row in view.rows]
     values = [row.money_share_value or 0.0 for row in view.rows] if view.has_shares else []
     longest = max((*shares, *values, 1e-9))
-    plot = _canvas(
+    plot = canvas(
         height=(74 if view.has_shares else 52) * n_rows + 8,
         x_range=(min((0.0, *values)) * 1.02, longest * 1.01),
         y_range=(-0.5, n_rows - 0.5),
@@ -82,7 +62,7 @@ def size_figure(view: SizeView) -> figure:
     names = [
         _short(text("report.size.label", id=row.key.id, name=row.key.name)) for row in view.rows
     ]
-    _write(plot, [0.0] * n_rows, [place + 0.33 for place in places], names, weight="bold")
+    write(plot, [0.0] * n_rows, [place + 0.33 for place in places], names, weight="bold")
     height, offset = (0.23, 0.03) if view.has_shares else (0.36, -0.14)
     said = [f"{row.customers} · {row.share}" for row in view.rows]
     bars = [
@@ -96,7 +76,7 @@ def size_figure(view: SizeView) -> figure:
         paid = [f"{row.money} · {row.money_share}" for row in view.rows]
         bars.append(_bars(plot, values, lower, height, colours, 1.0, paid, names))
         _bar_labels(plot, values, lower, paid, longest, colours)
-    _hover(plot, bars)
+    hover(plot, bars)
     return plot
 
 
@@ -118,7 +98,7 @@ def heat_figure(
         At least 48 pixels per column, 60 per row; a narrow frame scrolls.
     """
     n_rows, n_columns = len(view.rows), len(view.columns)
-    plot = _canvas(
+    plot = canvas(
         height=60 * n_rows + 30,
         x_range=(0.0, float(n_columns)),
         y_range=(-0.5, n_rows + 30 / 60 - 0.5),
@@ -153,141 +133,24 @@ def heat_figure(
         ),
     )
     xs, ys, printed = zip(*((x, y, cell.printed) for x, y, cell in cells), strict=True)
-    _write(plot, xs, ys, printed, align="center")
+    write(plot, xs, ys, printed, align="center")
     labels = [_short(row.label) for row in view.rows]
-    _write(plot, [0.015] * n_rows, [place + 0.27 for place in places], labels)
+    write(plot, [0.015] * n_rows, [place + 0.27 for place in places], labels)
     heads = [_short(key.id, 8) for key in view.columns]
     centres = [column + 0.5 for column in range(n_columns)]
-    _write(plot, centres, [n_rows - 0.22] * n_columns, heads, weight="bold", align="center")
-    _hover(plot, [rects])
+    write(plot, centres, [n_rows - 0.22] * n_columns, heads, weight="bold", align="center")
+    hover(plot, [rects])
     return plot
 
 
-def inertia_figure(view: ChoiceView) -> figure | None:
-    """Draw inertia over the number of segments with its knee; None below two points."""
-    # Beside the error of one segment all others would lie on a line.
-    points = [(p.k, p.inertia) for p in view.curve if p.inertia is not None and p.k > 1]
-    marks = {view.knee: text("report.choice.knee"), view.k: text("report.choice.chosen")}
-    if view.knee == view.k:
-        marks = {view.k: f"{text('report.choice.knee')}, {text('report.choice.chosen')}"}
-    return _curve(points, marks, view.k)
-
-
-def silhouette_figure(view: ChoiceView) -> figure | None:
-    """Draw the silhouette with the chosen number and the runner-up; None below two points."""
-    points = [(point.k, point.silhouette) for point in view.curve if point.silhouette is not None]
-    marks = {view.runner_up: text("report.choice.runner_up"), view.k: text("report.choice.chosen")}
-    return _curve(points, marks, view.k)
+def choice_figures(panels: Sequence[Panel]) -> dict[str, figure]:
+    """Draw the small multiples of the choice of k, by the ids of their frames."""
+    return {f"figure-{panel.name}": panel_figure(panel) for panel in panels}
 
 
 def rules_figure(view: HeatView) -> figure:
     """Draw the shares of names by segments."""
     return heat_figure(view, scale=sequential)
-
-
-def _curve(
-    points: Sequence[tuple[int, float]], marks: dict[int | None, str], chosen: int
-) -> figure | None:
-    if len(points) < 2:
-        return None
-    ks, values = [float(k) for k, _ in points], [value for _, value in points]
-    room = (max(values) - min(values)) or abs(values[0]) or 1.0
-    plot = _canvas(
-        height=250,
-        x_range=(ks[0] - 0.6, ks[-1] + 0.6),
-        y_range=(min(values) - 0.2 * room, max(values) + 0.22 * room),
-    )
-    plot.xaxis.visible = plot.yaxis.visible = True
-    plot.xaxis.ticker = FixedTicker(ticks=ks)
-    plot.yaxis.ticker = BasicTicker(desired_num_ticks=4)
-    plot.yaxis.formatter = BasicTickFormatter(power_limit_high=6)
-    plot.ygrid.visible = True
-    source = ColumnDataSource(
-        data={
-            "x": ks,
-            "y": values,
-            "hover": [
-                text("report.choice.hover", k=k, value=_plain(f"{value:,.4g}"))
-                for k, value in points
-            ],
-            "fill": [CHOSEN_COLOUR if k == chosen else LINE_COLOUR for k, _ in points],
-            "size": [13.0 if k in marks else 7.0 for k, _ in points],
-        }
-    )
-    plot.add_glyph(source, Line(x="x", y="y", line_color=LINE_COLOUR, line_width=2.5))
-    dots = plot.add_glyph(
-        source, Scatter(x="x", y="y", size="size", fill_color="fill", line_color=None)
-    )
-    places = [place for place, (k, _) in enumerate(points) if k in marks]
-    for place in places:
-        above, align = _clear_of_line(values, place, places)
-        _write(
-            plot,
-            [ks[place]],
-            [values[place] + (0.1 if above else -0.1) * room],
-            [marks[points[place][0]]],
-            weight="bold",
-            align=align,
-            offset={"left": 4, "center": 0, "right": -4}[align],
-        )
-    _hover(plot, [dots])
-    return plot
-
-
-def _clear_of_line(values: Sequence[float], place: int, marked: Sequence[int]) -> tuple[bool, str]:
-    """Say where the word of a point is clear of the line and of the other word.
-
-    Of two words the one on the left runs to the left and the other to the right; at the ends
-    of the line a word runs inwards. Returns whether it stands above, and its alignment.
-    """
-    last = len(values) - 1
-    left = place == last or (place == min(marked) and len(marked) > 1)
-    if place == 0:
-        left = False
-    if place == 1 and marked[0] == 0:
-        left = True
-    above = (values[place - 1] if left else values[place + 1]) <= values[place]
-    if left and place == 1 < len(values) - 1 and above and values[place + 1] < values[place]:
-        return True, "center"  # a peak near the axis: to the left the word would be cut
-    return above, "right" if left else "left"
-
-
-def _canvas(
-    *,
-    height: int,
-    x_range: tuple[float, float],
-    y_range: tuple[float, float],
-    min_width: int | None = None,
-) -> figure:
-    """Make a bare figure: transparent, no tools, no logo, axes hidden until asked for."""
-    plot = figure(
-        height=height,
-        min_width=min_width,
-        sizing_mode="stretch_width",
-        x_range=Range1d(start=x_range[0], end=x_range[1]),
-        y_range=Range1d(start=y_range[0], end=y_range[1]),
-        tools="",
-        toolbar_location=None,
-        background_fill_color=None,
-        border_fill_color=None,
-        outline_line_color=None,
-        min_border=2,
-    )
-    plot.toolbar.logo = None
-    for axis in (*plot.xaxis, *plot.yaxis):
-        axis.visible = False
-        axis.tags = ["axis"]
-        axis.axis_line_color = None
-        axis.major_tick_line_color = None
-        axis.minor_tick_line_color = None
-        axis.major_label_text_font = FONT
-        axis.major_label_text_font_size = "12px"
-        axis.major_label_text_color = INK
-    for grid in (*plot.xgrid, *plot.ygrid):
-        grid.visible = False
-        grid.tags = ["grid"]
-        grid.grid_line_color = "#d5d9de"
-    return plot
 
 
 def _bars(
@@ -334,14 +197,14 @@ def _bar_labels(
     """Print the numbers: inside the end of a long bar, behind a short one."""
     inside = [index for index, value in enumerate(values) if value > 0.55 * longest]
     outside = [index for index in range(len(values)) if index not in inside]
-    _write(
+    write(
         plot,
         [max(0.0, values[index]) for index in outside],
         [places[index] for index in outside],
         [said[index] for index in outside],
         offset=7,
     )
-    _write(
+    write(
         plot,
         [values[index] for index in inside],
         [places[index] for index in inside],
@@ -352,55 +215,5 @@ def _bar_labels(
     )
 
 
-def _write(
-    plot: figure,
-    xs: Sequence[float],
-    ys: Sequence[float],
-    words: Sequence[str],
-    *,
-    weight: str = "normal",
-    align: str = "left",
-    offset: int = 0,
-    inks: Sequence[str] | None = None,
-) -> None:
-    """Print words in the ink of the page, or in inks of their own."""
-    if not words:
-        return
-    data: dict[str, Sequence[float] | Sequence[str]] = {
-        "x": list(xs),
-        "y": list(ys),
-        "text": [_plain(word) for word in words],
-    }
-    if inks is not None:
-        data["ink"] = list(inks)
-    glyph = Text(
-        x="x",
-        y="y",
-        text="text",
-        text_color=INK if inks is None else "ink",
-        text_align=align,
-        text_baseline="middle",
-        x_offset=offset,
-        text_font=fixed(FONT),
-        text_font_size="13px",
-        text_font_style=weight,
-        tags=["ink"] if inks is None else [],
-    )
-    plot.add_glyph(ColumnDataSource(data=data), glyph)
-
-
-def _hover(plot: figure, renderers: Sequence[GlyphRenderer[Any]]) -> None:
-    plot.add_tools(
-        HoverTool(renderers=list(renderers), tooltips=_TOOLTIP, point_policy="follow_mouse")
-    )
-
-
 def _short(words: str, letters: int = LABEL_LETTERS) -> str:
     return words if len(words) <= letters else f"{words[: letters - 1].rstrip()}…"
-
-
-def _plain(words: str) -> str:
-    """Keep Bokeh from reading a name as TeX: break its delimiters with an empty joint."""
-    for mark in ("$$", "\\[", "\\("):
-        words = words.replace(mark, f"{mark[0]}\u2060{mark[1]}")
-    return words

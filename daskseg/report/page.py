@@ -188,14 +188,12 @@ def _scripts(record: Record) -> Html:
 
 
 def _figures(record: Record) -> dict[str, Model]:
-    choice = evidence.choice(record)
     feature_map = maps.feature_map(record)
     rules = maps.rules(record)
     drawn: dict[str, Any] = {
         "figure-size": figures.size_figure(views.size(record)),
         "figure-map": None if feature_map is None else figures.heat_figure(feature_map),
-        "figure-inertia": figures.inertia_figure(choice),
-        "figure-silhouette": figures.silhouette_figure(choice),
+        **figures.choice_figures(evidence.choice(record).panels),
         "figure-rules": None if rules is None else figures.rules_figure(rules),
     }
     return {name: model for name, model in drawn.items() if model is not None}

@@ -30,6 +30,7 @@ RANK = {
     "texts": 1,
     "config": 2,
     "formats": 2,
+    "charts": 3,
     "demo": 3,
     "kernels": 3,
     "engine": 4,
@@ -53,12 +54,13 @@ RANK = {
 
 # Third parties with one home each, and modules that never see some of them.
 ONLY_IN = {
-    "bokeh": ("report",),
+    "bokeh": ("charts", "report"),
     "dask_ml": ("preprocessing.encoders",),
     "distributed": ("engine.runtime",),
     "zarr": ("store",),
 }
 NEVER_IN = {
+    "charts": ("dask", "distributed"),
     "report": ("dask", "distributed"),
     "serving": ("dask", "distributed"),
     "kernels": ("dask", "distributed"),
@@ -71,7 +73,10 @@ ENGINE_CALLS = frozenset(
 )
 
 # Imports inside functions, by module: what is heavy and often not needed at all.
-LATE_IMPORTS = {"engine.runtime": {"distributed"}}
+LATE_IMPORTS = {
+    "engine.runtime": {"distributed"},
+    "model_selection.sweep": {"daskseg"},  # daskseg.charts loads bokeh, for plot() alone
+}
 
 
 def _name(path: Path) -> str:

@@ -16,7 +16,7 @@ import pytest
 from daskseg.errors import ArtifactError
 from daskseg.report import render_html, write_report
 from daskseg.report.embed import bokeh_script, figure_document
-from daskseg.report.figures import _clear_of_line, heat_figure, size_figure
+from daskseg.report.figures import heat_figure, size_figure
 from daskseg.report.maps import feature_map
 from daskseg.report.markup import Html, data_table, join, script_json, tag
 from daskseg.report.palette import (
@@ -316,23 +316,6 @@ def test_figures__no_toolbar_no_logo_narrow_enough():
     assert plot.toolbar.logo is None
     assert plot.sizing_mode == "stretch_width"
     assert plot.min_width == 48 * 6  # six segments fit 420 pixels with their frame
-
-
-@pytest.mark.parametrize(
-    ("values", "place", "marked", "above", "align"),
-    [
-        ([9.0, 5.0, 3.0, 2.0], 2, [2], True, "left"),  # falling line: free above, to the right
-        ([0.4, 0.5, 0.6, 0.55, 0.5], 2, [2, 3], True, "right"),  # runner-up before chosen
-        ([0.4, 0.5, 0.6, 0.55, 0.5], 3, [2, 3], True, "left"),
-        ([0.58, 0.6, 0.55, 0.5], 1, [1, 2], True, "center"),  # a peak beside the axis
-        ([0.6, 0.5, 0.4], 0, [0, 1], True, "left"),  # at the start a word runs inwards
-        ([0.6, 0.5, 0.4], 1, [0, 1], False, "right"),  # and the next one gives way
-        ([0.6, 0.5, 0.4], 2, [2], False, "right"),
-        ([0.6, 0.5], 1, [0, 1], False, "right"),
-    ],
-)
-def test_curve__words_stay_clear_of_the_line(values, place, marked, above, align):
-    assert _clear_of_line(values, place, marked) == (above, align)
 
 
 def test_bokeh_script__cannot_end_its_element():

@@ -203,10 +203,30 @@ def test_choice__marks_and_order():
     record["choice"]["curve"].reverse()
     view = evidence.choice(record)
     assert [point.k for point in view.curve] == list(range(2, 11))
-    assert view.curve[4].cells[-1] == "chosen, knee"
-    assert view.curve[2].cells[-1] == "runner-up"
+    assert view.curve[4].cells[1] == "chosen, knee"
+    assert view.curve[2].cells[1] == "runner-up"
     assert view.grade == "Medium"
     assert view.lede == "6 segments were chosen from the numbers below; the runner-up was 4."
+
+
+def test_choice__has_the_columns_that_were_measured():
+    record = rfm_record()
+    assert evidence.choice(record).header == (
+        "Segments",
+        "Mark",
+        "Inertia",
+        "Explained variance",
+        "Silhouette",
+        "Smallest segment",
+    )
+    assert [panel.name for panel in evidence.choice(record).panels] == ["inertia", "silhouette"]
+    for point in record["choice"]["curve"]:
+        point.update(gap=1.23456, gap_se=0.0123456, n_resamples=8, border_density=None)
+    record["choice"]["votes"] = {"gap": 4}
+    view = evidence.choice(record)
+    assert view.header[6:] == ("Gap", "Gap: standard error", "Resamples")
+    assert view.curve[0].cells[6:] == ("1.23", "0.0123", "8")
+    assert [panel.said for panel in view.panels] == ["", "", "Alone it says 4."]
 
 
 def test_choice__given_number():

@@ -8,6 +8,8 @@ import dask.array as da
 import numpy as np
 import pytest
 import sklearn.metrics
+from bokeh.models import GridPlot
+from sklearn.exceptions import NotFittedError
 
 from daskseg.cluster import KMeans
 from daskseg.engine import progress
@@ -128,6 +130,20 @@ def test_cluster_sweep__says_that_there_are_no_clusters():
     found = ClusterSweep(range(2, 7)).fit(rows)
     assert found.recommendation_.natural_k is None
     assert "no natural clusters" in found.recommendation_.structure_note.lower()
+
+
+def test_cluster_sweep__plots_every_criterion():
+    found = ClusterSweep(range(2, 6)).fit(blobs())
+    drawn = found.plot()
+    assert isinstance(drawn, GridPlot)
+    titles = [child[0].title.text for child in drawn.children]
+    assert titles[:2] == ["Spread inside the segments", "Separation of the segments"]
+    assert len(titles) == 9
+    assert "Pairs kept together. Alone it says 4." in titles
+    with pytest.raises(NotFittedError):
+        ClusterSweep().plot()
+    with pytest.raises(UsageError, match="fewer than two numbers"):
+        ClusterSweep(3).fit(blobs()).plot()
 
 
 def test_cluster_sweep__lazy_input_gives_the_same():
