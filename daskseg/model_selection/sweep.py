@@ -31,6 +31,7 @@ from daskseg.metrics.silhouette import Evaluation, evaluate
 from daskseg.model_selection.criteria import Criteria, measure
 from daskseg.model_selection.curve import CurveRow
 from daskseg.model_selection.limits import BusinessLimits
+from daskseg.model_selection.moves import shares_of, to_frame
 from daskseg.model_selection.recommend import Recommendation, recommend
 from daskseg.parameters import seed_of
 
@@ -133,7 +134,9 @@ class Sweep:
         curve = pd.DataFrame([asdict(row) for row in self.curve])
         if not self.criteria:
             return curve
-        return curve.merge(pd.DataFrame([asdict(row) for row in self.criteria]), on="k", how="left")
+        return curve.merge(
+            pd.DataFrame([row.columns() for row in self.criteria]), on="k", how="left"
+        )
 
 
 def sweep(blocks: Blocks, ks: Iterable[int], seed: int = 0, *, n_init: int | None = None) -> Sweep:
@@ -323,6 +326,9 @@ class ClusterSweep(ClusterMixin, BaseEstimator):
         self.labels_ = model.labels_
         self.n_features_in_ = model.n_features_in_
         self.n_passes_ = log.passes
+        self._sample = found.survey.sample.values, found.survey.sample.weights
+        self._centres = {k: fit.centres for k, fit in found.fits.items()}
+        self._centres[best] = np.asarray(model.cluster_centers_, dtype=np.float64)
         return self
 
     def predict(self, X: Any) -> Any:
@@ -361,6 +367,47 @@ class ClusterSweep(ClusterMixin, BaseEstimator):
             for row in self.curve_.to_dict("records")
         ]
         return curves.grid(criteria.panels(rows, picks))
+
+    def moves(self, k: int, other_k: int) -> pd.DataFrame:
+        """Say which shares of the rows move from the clusters of one number to those of another.
+
+        Parameters
+        ----------
+        k, other_k : int
+            Numbers that were tried, usually neighbours.
+
+        Returns
+        -------
+        DataFrame
+            One row per pair of clusters that share rows: from_cluster and to_cluster (from 0, as
+            labels), share (of all rows), of_from and of_to (of the rows of either cluster).
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        UsageError
+            If a number was not tried.
+
+        Notes
+        -----
+        Counted on the weighted sample of the sweep, which is all rows up to 100,000: no pass over
+        the data, and the same bits for any chunks and workers. Clusters of `best_k_` are those of
+        `best_estimator_`, others those of the sweep.
+
+        Examples
+        --------
+        >>> rows = np.repeat([[0.0], [9.0], [30.0]], [10, 20, 10], axis=0)
+        >>> found = ClusterSweep([2, 3]).fit(rows)
+        >>> sorted(found.moves(2, 3)["share"])
+        [0.25, 0.25, 0.5]
+        """
+        check_is_fitted(self)
+        for number in (k, other_k):
+            if number not in self._centres:
+                tried = ", ".join(map(str, self._centres))
+                raise UsageError(f"k={number!r} was not tried. Ask for one of {tried}.")
+        return to_frame(shares_of(*self._sample, self._centres[k], self._centres[other_k]))
 
     def _ks(self) -> list[int]:
         given: Any = self.k

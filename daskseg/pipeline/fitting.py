@@ -24,12 +24,14 @@ from daskseg.features.scores import SCORED, both_cut_ranks, cut_points
 from daskseg.metrics.quantiles import order_statistics
 from daskseg.metrics.silhouette import evaluate
 from daskseg.model_selection.limits import BusinessLimits
+from daskseg.model_selection.detail import Detail, detail
 from daskseg.model_selection.recommend import Recommendation
 from daskseg.model_selection.sweep import Sweep, sweep
 from daskseg.pipeline.reduction import reduce_prepared
 from daskseg.preprocessing import Prepare
 from daskseg.segments import names as naming
 from daskseg.segments.model import Feature, SegmentModel, scheme_record
+from daskseg.segments.moves import moves_record
 from daskseg.segments.profile import (
     Clustering,
     Profile,
@@ -52,6 +54,10 @@ class Fitted:
     names : tuple of SegmentName
     silhouettes, below_zero : tuple of float or None
         Per segment.
+    quantiles : tuple of (list of float or None)
+        Per segment: its silhouettes, from the least to the largest.
+    jaccards : tuple of float or None
+        Per segment: how well it is found again.
     choice : dict
         As in the record.
     curve : pandas DataFrame
@@ -66,6 +72,8 @@ class Fitted:
     names: tuple[naming.SegmentName, ...]
     silhouettes: tuple[float | None, ...]
     below_zero: tuple[float | None, ...]
+    quantiles: tuple[list[float] | None, ...]
+    jaccards: tuple[float | None, ...]
     choice: dict[str, Any]
     curve: Any
     notices: tuple[str, ...]
@@ -88,6 +96,8 @@ class Chosen:
     fitted : KMeans
     silhouettes, below_zero : ndarray of shape (k,), float64
         Per cluster of the exact fit.
+    detail : Detail
+        Of the exact fit.
     """
 
     sweep: Sweep
@@ -95,10 +105,12 @@ class Chosen:
     fitted: KMeans
     silhouettes: np.ndarray[Any, np.dtype[np.float64]]
     below_zero: np.ndarray[Any, np.dtype[np.float64]]
+    detail: Detail
 
-    def record(self) -> dict[str, Any]:
-        """Return the choice as the report's record holds it."""
+    def record(self, order: np.ndarray[Any, np.dtype[np.intp]]) -> dict[str, Any]:
+        """Return the choice as the report's record holds it; `order` is that of the segments."""
         advice = self.advice
+        segment_ids = [f"S{place + 1}" for place in range(len(order))]
         return {
             "k": len(self.fitted.cluster_centers_),
             "mode": advice.mode,
@@ -117,6 +129,8 @@ class Chosen:
                 for row in self.sweep.to_frame().to_dict("records")
             ],
             "chosen_inertia": float(self.fitted.inertia_),
+            "moves": moves_record(self.detail.reordered(order).moves, segment_ids),
+            "sample": {"rows": self.detail.n_rows, "is_whole": self.detail.is_whole},
         }
 
     def facts(self) -> dict[str, Any]:
@@ -143,9 +157,11 @@ def choose(study: Study, prepared: Blocks) -> Chosen:
         advice = found.recommend(_limits(study), required)
     with progress.stage("fit"):
         fitted = found.finish(advice.k, prepared)
-        final = evaluate(prepared, [fitted.cluster_centers_], found.survey.extent)
+        centres = np.asarray(fitted.cluster_centers_, dtype=np.float64)
+        final = evaluate(prepared, [centres], found.survey.extent)
+        looked = detail(found, centres, final.clusters)
     scores = final.silhouettes[0]
-    return Chosen(found, advice, fitted, scores.of_clusters, scores.below_zero)
+    return Chosen(found, advice, fitted, scores.of_clusters, scores.below_zero, looked)
 
 
 def _finite(value: Any) -> float | None:
@@ -278,6 +294,7 @@ def fit_segments(
         reduction=reduction,
     )
     names = _names(study, model, profile, scheme)
+    looked = chosen.detail.reordered(order)
     model = replace(model, segment_names=tuple(name.name for name in names))
     return Fitted(
         model=model.renamed(study.label.names),
@@ -285,7 +302,9 @@ def fit_segments(
         names=tuple(names),
         silhouettes=tuple(_finite(value) for value in chosen.silhouettes[order]),
         below_zero=tuple(_finite(value) for value in chosen.below_zero[order]),
-        choice=chosen.record(),
+        quantiles=tuple(None if np.isnan(row).any() else row.tolist() for row in looked.quantiles),
+        jaccards=tuple(_finite(value) for value in looked.jaccards),
+        choice=chosen.record(order),
         curve=chosen.sweep.to_frame(),
         notices=_notices(caught),
         facts={"kind": study.model.kind, **chosen.facts()},

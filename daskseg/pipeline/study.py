@@ -71,6 +71,8 @@ def find(study: Study, ingested: Ingested, fitted: Fitted) -> Findings:
         names=fitted.names,
         silhouettes=fitted.silhouettes,
         below_zero=fitted.below_zero,
+        quantiles=fitted.quantiles,
+        jaccards=fitted.jaccards,
         choice=fitted.choice,
         data=ingested.data,
         waterfall=ingested.waterfall,

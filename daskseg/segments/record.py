@@ -43,8 +43,12 @@ class Findings:
     names : sequence of SegmentName
     silhouettes, below_zero : sequence of float or None
         Mean silhouette and share of members below zero, per segment.
+    quantiles, jaccards : sequence of (list of float, float) or None
+        Silhouettes from the least to the largest, and how well a segment is found again; empty
+        if unknown.
     choice : mapping
-        k, mode, runner_up, reasons, grade, structure_note, knee, curve, chosen_inertia.
+        k, mode, runner_up, reasons, grade, structure_note, knee, curve, chosen_inertia, moves,
+        sample.
     data : mapping
         The data card: source, rows, customers, dates, snapshot, window, currency,
         money_decimals, value_feature.
@@ -70,6 +74,8 @@ class Findings:
     title: str = ""
     run: Mapping[str, Any] = field(default_factory=dict)
     value_decimals: int = 0
+    quantiles: Sequence[list[float] | None] = ()
+    jaccards: Sequence[float | None] = ()
 
 
 def _number(value: Any) -> float | None:
@@ -212,6 +218,8 @@ class _Teller:
             "kpi": advice.get("kpi"),
             "silhouette": self.found.silhouettes[segment],
             "below_zero_share": self.found.below_zero[segment],
+            "silhouette_quantiles": self.found.quantiles[segment] if self.found.quantiles else None,
+            "jaccard": self.found.jaccards[segment] if self.found.jaccards else None,
             "features": self.feature_rows(segment),
         }
 

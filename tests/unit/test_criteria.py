@@ -268,7 +268,8 @@ def test_measure__counts_weights_as_repeats():
 def test_measure__of_few_rows_proves_nothing(n_rows):
     rows = np.random.default_rng(n_rows).normal(size=(n_rows, 2))
     for row in measured(rows, range(2, min(n_rows, 5) + 1)):
-        values = [value for name, value in asdict(row).items() if not name.startswith("border")]
+        columns = row.columns().items()
+        values = [value for name, value in columns if not name.startswith("border")]
         assert np.isfinite(values).all()
         assert row.k == 1 or row.border_density > row.border_limit
 

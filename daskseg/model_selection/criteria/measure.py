@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,7 +45,7 @@ _COMPARED, _BORDER, _FRESH = 2_000, 2_001, 3_000
 
 @dataclass(frozen=True)
 class Criteria:
-    """The criteria at one number of clusters; the columns of ``curve.csv``.
+    """The criteria at one number of clusters; all but the last are columns of ``curve.csv``.
 
     Attributes
     ----------
@@ -67,6 +67,8 @@ class Criteria:
         Clusters are apart up to this: `limits.BORDER` times what rows without structure show.
     n_resamples : int
         Twice as many fits, with the references.
+    jaccards : tuple of k floats
+        How well each cluster is found again, in the order of the centres.
     """
 
     k: int
@@ -82,6 +84,11 @@ class Criteria:
     border_density: float
     border_limit: float
     n_resamples: int
+    jaccards: tuple[float, ...]
+
+    def columns(self) -> dict[str, Any]:
+        """Return the row of ``curve.csv``."""
+        return {name: value for name, value in asdict(self).items() if name != "jaccards"}
 
 
 class _Job(NamedTuple):
@@ -379,6 +386,7 @@ def _finish(
                 border_density=crowded[k],
                 border_limit=limits.BORDER * min(1.0, _mean_se(empty)[0]),
                 n_resamples=len(found.rand),
+                jaccards=tuple(per_cluster.tolist()),
             )
         )
     return rows
@@ -397,4 +405,5 @@ def _one_cluster(gap: dict[str, float], n_resamples: int) -> Criteria:
         border_density=float("nan"),
         border_limit=float("nan"),
         n_resamples=n_resamples,
+        jaccards=(1.0,),
     )
