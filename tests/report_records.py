@@ -357,6 +357,44 @@ def rfm_record() -> dict[str, Any]:
     }
 
 
+def firm_record() -> dict[str, Any]:
+    """The same study with what a sample says of each segment: as studies are recorded today."""
+    record = rfm_record()
+    for place, segment in enumerate(record["segments"]):
+        least = -0.3 + 0.05 * place
+        segment["silhouette_quantiles"] = [least + 0.01 * step for step in range(101)]
+        segment["jaccard"] = 0.95 - 0.08 * place
+    record["choice"]["sample"] = {"rows": 4338, "is_whole": True}
+    coarser = [(1, "a", 1.0), (2, "a", 0.94), (2, "b", 0.06), (3, "b", 1.0), (4, "c", 1.0)]
+    coarser += [(5, "d", 1.0), (6, "e", 0.97), (6, "d", 0.03)]
+    finer = [(1, "a", 0.6), (1, "b", 0.4), (2, "b", 0.2), (2, "c", 0.8), (3, "d", 1.0)]
+    finer += [(4, "e", 1.0), (5, "f", 1.0), (6, "g", 0.995), (6, "f", 0.005)]
+    record["choice"]["moves"] = {"coarser": _moves(5, coarser), "finer": _moves(7, finer)}
+    return record
+
+
+def _moves(k: int, flows: list[tuple[int, str, float]]) -> dict[str, Any]:
+    """Shares of the customers by flows (segment, letter of the other, share of the segment)."""
+    n_all = sum(row[4] for row in _SEGMENTS)
+    sizes = {place: row[4] / n_all for place, row in enumerate(_SEGMENTS, 1)}
+    others: dict[str, float] = {}
+    for place, letter, of_segment in flows:
+        others[letter] = others.get(letter, 0.0) + sizes[place] * of_segment
+    return {
+        "k": k,
+        "parts": [
+            {
+                "segment_id": f"S{place}",
+                "other_id": f"{k}{letter}",
+                "share": sizes[place] * of_segment,
+                "of_segment": of_segment,
+                "of_other": sizes[place] * of_segment / others[letter],
+            }
+            for place, letter, of_segment in flows
+        ],
+    }
+
+
 def table_record() -> dict[str, Any]:
     """A study of a ready table: no scheme, no cleaning, no money, a fixed k, no effects."""
     record = rfm_record()

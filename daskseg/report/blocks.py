@@ -1,13 +1,14 @@
 """The first half of the report, from views to markup, in reading order.
 
-Covers: header, segment cards, size against value, map of features, choice of k.
+Covers: header, segment cards, size against value, map of features, choice of k, firmness of the
+segments, what moves with one more or less.
 Does not cover: the second half (daskseg.report.appendix), drawing (daskseg.report.figures).
-See also: daskseg.report.views, maps and evidence, which find the words.
+See also: daskseg.report.views, maps, evidence and firmness, which find the words.
 """
 
 from __future__ import annotations
 
-from daskseg.report import evidence, maps, views
+from daskseg.report import evidence, firmness, maps, views
 from daskseg.report.markup import Html, data_table, disclosure, tag
 from daskseg.report.palette import diverging
 from daskseg.report.parts import (
@@ -26,8 +27,10 @@ from daskseg.texts import text
 __all__ = [
     "cards_block",
     "choice_block",
+    "firm_block",
     "header_block",
     "map_block",
+    "moves_block",
     "size_block",
 ]
 
@@ -295,4 +298,74 @@ def choice_block(record: Record) -> Html:
         if view.curve
         else None,
         lede=view.lede,
+    )
+
+
+def firm_block(record: Record) -> Html | None:
+    """Build silhouettes and Jaccard indices of the segments, or None without any."""
+    view = firmness.firmness(record)
+    if view is None:
+        return None
+    drawn = {"silhouettes": view.has_silhouettes, "jaccards": view.has_jaccards}
+    charts = [
+        tag(
+            "div",
+            tag("h3", text(f"report.firm.{name}")),
+            tag("p", text(f"report.firm.{name}_help"), class_="note"),
+            chart(f"figure-{name}", text(f"report.firm.{name}_alt")),
+            tag("p", text(f"report.firm.{name}_axis"), class_="axis"),
+        )
+        for name, is_known in drawn.items()
+        if is_known
+    ]
+    return block(
+        "firm",
+        text("report.firm.title"),
+        tag("div", charts, class_="multiples two"),
+        tag("p", view.sample, class_="note") if view.sample else None,
+        behind(
+            data_table(
+                text("report.firm.title"),
+                [text("report.firm.segment"), *view.header],
+                [(segment_name(row.key), *row.cells) for row in view.rows],
+            )
+        ),
+        lede=text("report.firm.lede"),
+    )
+
+
+def moves_block(record: Record) -> Html | None:
+    """Build what moves with one segment fewer and one more, or None without other numbers."""
+    view = firmness.moves(record)
+    if view is None:
+        return None
+    told = [
+        tag(
+            "div",
+            tag("h3", side.title),
+            tag("ul", [tag("li", sentence) for sentence in side.sentences], class_="reasons"),
+        )
+        for side in view.sides
+    ]
+    header = ("segment", "other", "of_segment", "of_other", "share")
+    return block(
+        "moves",
+        text("report.moves.title"),
+        tag("div", told, class_="multiples two"),
+        segment_legend(view.keys),
+        chart("figure-moves", text("report.moves.alt")),
+        tag("p", view.sample, class_="note") if view.sample else None,
+        behind(
+            data_table(
+                text("report.moves.title"),
+                [text(f"report.moves.{name}") for name in header],
+                [
+                    (segment_name(flow.key), *flow.cells)
+                    for side in view.sides
+                    for flow in side.flows
+                ],
+                words=(1,),
+            )
+        ),
+        lede=text("report.moves.lede"),
     )

@@ -28,6 +28,7 @@ __all__ = [
     "choice_figures",
     "heat_figure",
     "rules_figure",
+    "short",
     "size_figure",
 ]
 
@@ -60,7 +61,7 @@ def size_figure(view: SizeView) -> figure:
     )
     colours = [row.key.colour for row in view.rows]
     names = [
-        _short(text("report.size.label", id=row.key.id, name=row.key.name)) for row in view.rows
+        short(text("report.size.label", id=row.key.id, name=row.key.name)) for row in view.rows
     ]
     write(plot, [0.0] * n_rows, [place + 0.33 for place in places], names, weight="bold")
     height, offset = (0.23, 0.03) if view.has_shares else (0.36, -0.14)
@@ -134,9 +135,9 @@ def heat_figure(
     )
     xs, ys, printed = zip(*((x, y, cell.printed) for x, y, cell in cells), strict=True)
     write(plot, xs, ys, printed, align="center")
-    labels = [_short(row.label) for row in view.rows]
+    labels = [short(row.label) for row in view.rows]
     write(plot, [0.015] * n_rows, [place + 0.27 for place in places], labels)
-    heads = [_short(key.id, 8) for key in view.columns]
+    heads = [short(key.id, 8) for key in view.columns]
     centres = [column + 0.5 for column in range(n_columns)]
     write(plot, centres, [n_rows - 0.22] * n_columns, heads, weight="bold", align="center")
     hover(plot, [rects])
@@ -215,5 +216,6 @@ def _bar_labels(
     )
 
 
-def _short(words: str, letters: int = LABEL_LETTERS) -> str:
+def short(words: str, letters: int = LABEL_LETTERS) -> str:
+    """Return words that fit so many letters, with an ellipsis where they are cut."""
     return words if len(words) <= letters else f"{words[: letters - 1].rstrip()}…"

@@ -15,7 +15,7 @@ from bokeh.model import Model
 
 from daskseg.errors import ArtifactError
 from daskseg.publish import replacing_file
-from daskseg.report import appendix, blocks, evidence, figures, maps, views
+from daskseg.report import appendix, blocks, evidence, figures, firmness, flows, maps, views
 from daskseg.report.embed import bokeh_script, figure_document
 from daskseg.report.markup import Html, script_json, tag
 from daskseg.report.views import Record
@@ -67,6 +67,8 @@ def render_html(record: Record) -> str:
             blocks.size_block(record),
             blocks.map_block(record),
             blocks.choice_block(record),
+            blocks.firm_block(record),
+            blocks.moves_block(record),
             appendix.cleaning_block(record),
             appendix.rules_block(record),
             appendix.definitions_block(record),
@@ -190,10 +192,14 @@ def _scripts(record: Record) -> Html:
 def _figures(record: Record) -> dict[str, Model]:
     feature_map = maps.feature_map(record)
     rules = maps.rules(record)
+    firm, moved = firmness.firmness(record), firmness.moves(record)
     drawn: dict[str, Any] = {
         "figure-size": figures.size_figure(views.size(record)),
         "figure-map": None if feature_map is None else figures.heat_figure(feature_map),
         **figures.choice_figures(evidence.choice(record).panels),
+        "figure-silhouettes": firm and flows.silhouettes_figure(firm),
+        "figure-jaccards": firm and flows.jaccards_figure(firm),
+        "figure-moves": None if moved is None else flows.moves_figure(moved),
         "figure-rules": None if rules is None else figures.rules_figure(rules),
     }
     return {name: model for name, model in drawn.items() if model is not None}

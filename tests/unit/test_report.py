@@ -12,11 +12,21 @@ import sys
 from html.parser import HTMLParser
 
 import pytest
+from bokeh.models import Patches, Rect, Scatter
 
 from daskseg.errors import ArtifactError
+from daskseg.model_selection.criteria import limits
 from daskseg.report import render_html, write_report
 from daskseg.report.embed import bokeh_script, figure_document
 from daskseg.report.figures import heat_figure, size_figure
+from daskseg.report.firmness import firmness, moves
+from daskseg.report.flows import (
+    JACCARD_LINES,
+    MIN_SHARE,
+    jaccards_figure,
+    moves_figure,
+    silhouettes_figure,
+)
 from daskseg.report.maps import feature_map
 from daskseg.report.markup import Html, data_table, join, script_json, tag
 from daskseg.report.palette import (
@@ -28,7 +38,7 @@ from daskseg.report.palette import (
     sequential,
 )
 from daskseg.report.views import size
-from tests.report_records import rfm_record, table_record
+from tests.report_records import firm_record, rfm_record, table_record
 
 MAX_BYTES = 5 * 10**6
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&$$x$$"
@@ -168,9 +178,18 @@ def test_render_html__stays_below_the_budget_for_the_largest_study():
             "segment_id": f"S{i}",
             "name": "A long name " * 6,
             "features": rows,
+            "silhouette_quantiles": [0.123456789012345 + i * step for step in range(101)],
+            "jaccard": 0.123456789012345,
         }
         for i in range(1, 21)
     ]
+    part = {"share": 1 / 420, "of_segment": 1 / 21, "of_other": 1 / 20}
+    parts = [
+        {"segment_id": f"S{i}", "other_id": f"21{letter}", **part}
+        for i in range(1, 21)
+        for letter in "abcdefghijklmnopqrstu"
+    ]
+    record["choice"]["moves"] = {"coarser": None, "finer": {"k": 21, "parts": parts}}
     assert len(render_html(record).encode()) < MAX_BYTES
 
 
@@ -229,7 +248,7 @@ def test_render_html__same_bytes_in_another_process(rfm_page, seed):
     script = (
         "import hashlib\n"
         "from daskseg.report import render_html\n"
-        "from tests.report_records import rfm_record\n"
+        "from tests.report_records import firm_record, rfm_record\n"
         "print(hashlib.sha256(render_html(rfm_record()).encode()).hexdigest())\n"
     )
     found = subprocess.run(
@@ -276,13 +295,87 @@ def test_write_report__keeps_the_old_page_when_the_record_is_bad(tmp_path):
     assert path.read_text() == "old"
 
 
+def test_render_html__draws_the_firmness_of_segments():
+    record = firm_record()
+    page = _Page(render_html(record))
+    blocks = page.ids("section")
+    assert blocks[blocks.index("choice") :][:3] == ["choice", "firm", "moves"]
+    figures = {name for name in page.ids("div") if name.startswith("figure-")}
+    assert {"figure-silhouettes", "figure-jaccards", "figure-moves"} <= figures
+    assert ">Firmness</a>" in render_html(record)
+    data = json.loads(next(script for script in page.scripts if '"roots"' in script))
+    assert set(data["roots"].values()) == figures
+
+
+@pytest.mark.parametrize("key", ["silhouette_quantiles", "jaccard"])
+def test_render_html__firmness_without_one_of_its_parts(key):
+    record = firm_record()
+    for segment in record["segments"]:
+        segment[key] = None
+    record["choice"]["moves"]["finer"] = None
+    page = _Page(render_html(record))
+    figures = {name for name in page.ids("div") if name.startswith("figure-")}
+    names = {"silhouette_quantiles": "figure-jaccards", "jaccard": "figure-silhouettes"}
+    assert {"figure-jaccards", "figure-silhouettes"} & figures == {names[key]}
+    assert "With 5 instead of 6 segments" in page.text()
+    assert "With 7 instead of 6 segments" not in page.text()
+
+
+def test_silhouettes_figure__areas_are_the_quantiles_from_the_largest():
+    view = firmness(firm_record())
+    assert view is not None
+    plot = silhouettes_figure(view)
+    assert plot is not None
+    areas = next(one for one in plot.renderers if isinstance(one.glyph, Patches)).data_source.data
+    assert areas["x"][0] == [0.0, *reversed(view.rows[0].quantiles), 0.0]
+    heights = areas["y"][0]
+    assert heights == sorted(heights, reverse=True)
+    assert len({*heights}) == 101
+
+
+def test_jaccards_figure__has_the_lines_of_the_rule():
+    assert JACCARD_LINES == (limits.REFOUND, limits.VALID)
+    record = firm_record()
+    record["segments"][1]["jaccard"] = None
+    view = firmness(record)
+    assert view is not None
+    plot = jaccards_figure(view)
+    dots = next(one for one in plot.renderers if isinstance(one.glyph, Scatter)).data_source.data
+    assert dots["x"] == [segment["jaccard"] for segment in record["segments"] if segment["jaccard"]]
+
+
+@pytest.mark.parametrize("sides", [("coarser", "finer"), ("coarser",), ("finer",)])
+def test_moves_figure__bars_are_filled_by_their_ribbons(sides):
+    record = firm_record()
+    found = record["choice"]["moves"]
+    record["choice"]["moves"] = {name: found[name] for name in sides}
+    view = moves(record)
+    assert view is not None
+    renderers = moves_figure(view).renderers
+    ribbons = next(one for one in renderers if isinstance(one.glyph, Patches)).data_source.data
+    bars = [one.data_source.data for one in renderers if isinstance(one.glyph, Rect)]
+    assert [len(bar["x"]) for bar in bars] == [6, *(found[name]["k"] for name in sides)]
+    for bar in bars:
+        assert sum(bar["height"]) == pytest.approx(1.0)
+    shares = [part["share"] for name in sides for part in found[name]["parts"]]
+    assert len(ribbons["x"]) == sum(share >= MIN_SHARE for share in shares)
+    ends = sorted(
+        (max(y[0], y[-1]), min(y[0], y[-1]))
+        for x, y in zip(ribbons["x"], ribbons["y"], strict=True)
+        if "finer" in sides and x[0] >= bars[0]["x"][0]
+    )
+    # Beside their bars, ribbons neither overlap nor leave a gap in a bar.
+    for (_, low), (top, _) in zip(ends[1:], ends[:-1], strict=True):
+        assert low >= top - 1e-4
+
+
 @pytest.mark.browser
 def test_write_report__draws_every_chart_in_a_browser(tmp_path):
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no chromium on this machine")
     path = tmp_path / "report.html"
-    write_report(rfm_record(), path)
+    write_report(firm_record(), path)
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]
     flags += ["--disable-background-networking", "--disable-component-update"]
     flags += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000"]
@@ -296,7 +389,7 @@ def test_write_report__draws_every_chart_in_a_browser(tmp_path):
     page = _Page(found.stdout)
     assert dict(page.tags)["html"].get("data-drawn") == "yes"
     drawn = [attrs for name, attrs in page.tags if "bk-Figure" in (attrs.get("class") or "")]
-    assert len(drawn) == 5
+    assert len(drawn) == 8
 
 
 def test_figure_document__counts_its_ids_from_zero():

@@ -1,11 +1,14 @@
-"""The records of the report turned into words: views, maps and evidence."""
+"""The records of the report turned into words: views, maps, evidence and firmness."""
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from daskseg.report import evidence, maps, views
-from tests.report_records import rfm_record, table_record
+from daskseg import formats
+from daskseg.report import evidence, firmness, maps, views
+from tests.report_records import firm_record, rfm_record, table_record
 
 NBSP = "\u00a0"
 
@@ -326,3 +329,102 @@ def test_run_facts__plain_pairs():
     facts = dict(evidence.run_facts(rfm_record()))
     assert facts["Run"] == "7f3c91ab20de"
     assert facts["Model"] == "kind kmeans, inertia 2,744.81, n passes 12, stopped by fixpoint"
+
+
+# ── firmness ─────────────────────────────────────────────────────────────────
+def test_firmness__says_what_was_measured():
+    view = firmness.firmness(firm_record())
+    assert view is not None
+    row = view.rows[0]
+    assert [plain(cell) for cell in row.cells] == ["0.5", "4 %", "−0.3", "0.2", "0.95"]
+    assert view.header == ("Mean silhouette", "Below 0", "Least", "Median", "Jaccard")
+    assert plain(row.silhouette_words) == "4 % below 0"
+    assert plain(row.hover) == "S1 Champions: mean 0.5, 4 % below 0"
+    assert row.jaccard_words == "0.95"
+    assert view.sample == ""
+
+
+def test_firmness__old_records_have_none():
+    assert firmness.firmness(rfm_record()) is None
+    assert firmness.moves(rfm_record()) is None
+    record = firm_record()
+    record["choice"]["moves"] = {"coarser": None, "finer": None}
+    assert firmness.moves(record) is None
+
+
+def test_firmness__a_segment_without_sampled_rows():
+    record = firm_record()
+    record["segments"][2].update(silhouette_quantiles=None, jaccard=None)
+    record["choice"]["sample"] = {"rows": 100_000, "is_whole": False}
+    view = firmness.firmness(record)
+    assert view is not None
+    assert view.sample == "Measured on a weighted sample of 100,000 customers."
+    assert view.rows[2].silhouette_words == "none in the sample"
+    assert [plain(cell) for cell in view.rows[2].cells] == ["0.46", "6 %", "–", "–", "–"]
+
+
+def test_moves__sentences():
+    view = firmness.moves(firm_record())
+    assert view is not None
+    assert view.coarser is not None
+    assert view.coarser.title == "With 5 instead of 6 segments"
+    assert [plain(line) for line in view.coarser.sentences] == [
+        "S2 (55 % of 5a) and S1 (45 % of 5a) merge into 5a.",
+        "Every segment stays together: at least 94 % of each in one segment.",
+    ]
+    assert view.finer is not None
+    assert view.finer.title == "With 7 instead of 6 segments"
+    assert [plain(line) for line in view.finer.sentences] == [
+        "S1 ‘Champions’ splits: 60 % go to 7a and 40 % go to 7b.",
+        "S2 ‘mostly Loyal’ splits: 80 % go to 7c and 20 % go to 7b.",
+        "7b is put together from S1 (60 % of 7b) and S2 (40 % of 7b).",
+        "S3, S4, S5 and S6 stay together: nearly all of each in one segment.",
+    ]
+
+
+def test_moves__every_number_of_a_sentence_stands_in_the_record():
+    record = firm_record()
+    view = firmness.moves(record)
+    assert view is not None
+    parts = [part for side in record["choice"]["moves"].values() for part in side["parts"]]
+    known = {formats.percent(part[name]) for part in parts for name in ("of_segment", "of_other")}
+    for side in view.sides:
+        for sentence in side.sentences:
+            for number in re.findall(r"(?:>\u00a0)?[\d.]+\u00a0%", sentence):
+                assert number in known
+
+
+def test_moves__many_splits_are_left_to_the_table():
+    record = firm_record()
+    parts = []
+    for place in range(1, 7):
+        size = record["segments"][place - 1]["share"]
+        for letter, share in (("a", 0.55), ("b", 0.35), ("c", 0.05), ("d", 0.05)):
+            of_segment = {"share": size * share, "of_segment": share, "of_other": 0.05}
+            parts.append({"segment_id": f"S{place}", "other_id": f"7{letter}", **of_segment})
+    record["choice"]["moves"] = {"coarser": None, "finer": {"k": 7, "parts": parts}}
+    view = firmness.moves(record)
+    assert view is not None
+    assert view.coarser is None
+    (side,) = view.sides
+    # The four largest, in the order of the report; parts below a tenth are left out.
+    assert [line[:2] for line in side.sentences[:4]] == ["S2", "S4", "S5", "S6"]
+    assert plain(side.sentences[0]).endswith("splits: 55 % go to 7a and 35 % go to 7b.")
+    assert side.sentences[4:] == ("More segments split; the table has them.",)
+    assert len(side.flows) == 24
+
+
+def test_moves__a_segment_that_scatters():
+    record = firm_record()
+    parts = [
+        {"segment_id": "S1", "other_id": f"7{letter}", "share": share, "of_segment": share,
+         "of_other": 1.0}
+        for letter, share in zip("abcdef", (0.55, 0.09, 0.09, 0.09, 0.09, 0.09), strict=True)
+    ]  # fmt: skip
+    record["choice"]["moves"] = {"finer": {"k": 7, "parts": parts}}
+    view = firmness.moves(record)
+    assert view is not None
+    assert view.finer is not None
+    assert [plain(line) for line in view.finer.sentences] == [
+        "S1 ‘Champions’ scatters; its largest part: 55 % go to 7a."
+    ]
