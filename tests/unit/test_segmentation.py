@@ -57,6 +57,39 @@ def test_segmentation__dask_in_gives_lazy_dask_out(table, fitted):
     )
 
 
+def test_segmentation__record_tells_of_each_segment_what_the_sample_says(table):
+    found = Segmentation(k="auto", value="visits").fit(table)
+    record = json.loads(json.dumps(found.record_, allow_nan=False))
+    segments = {segment["segment_id"]: segment for segment in record["segments"]}
+    assert record["choice"]["k"] == len(segments) == 3
+    assert record["choice"]["sample"] == {"rows": 120, "is_whole": True}
+    for segment in segments.values():
+        quantiles = segment["silhouette_quantiles"]
+        assert len(quantiles) == 101
+        assert quantiles == sorted(quantiles)
+        # Each stands with its own segment, in the order of the report.
+        assert np.mean(quantiles) == pytest.approx(segment["silhouette"], abs=0.01)
+        assert segment["jaccard"] > 0.9
+    moves = record["choice"]["moves"]
+    assert (moves["coarser"]["k"], moves["finer"]["k"]) == (2, 4)
+    for side in moves.values():
+        for segment_id, segment in segments.items():
+            shares = [part for part in side["parts"] if part["segment_id"] == segment_id]
+            assert sum(part["share"] for part in shares) == pytest.approx(segment["share"])
+            assert sum(part["of_segment"] for part in shares) == pytest.approx(1.0)
+    parts = [part for part in moves["coarser"]["parts"] if part["share"] > 0.1]
+    assert len(parts) == 3
+    assert {part["of_segment"] for part in parts} == {1.0}
+
+
+def test_segmentation__given_k_has_silhouettes_but_no_neighbours(fitted):
+    record = fitted.record_
+    assert record["choice"]["moves"] == {"coarser": None, "finer": None}
+    assert all(len(segment["silhouette_quantiles"]) == 101 for segment in record["segments"])
+    one = Segmentation(k=1).fit(pd.DataFrame({"visits": np.arange(9.0)})).record_
+    assert one["segments"][0]["silhouette_quantiles"] is None
+
+
 def test_segmentation__chooses_k_with_reasons(table):
     found = Segmentation().fit(table)
     assert len(found.names_) == 3
