@@ -31,8 +31,8 @@ STAYS = 0.9
 TOLD = 0.1
 #: Printed as "> 99 %".
 NEARLY_ALL = 0.995
-#: Arbitrary: more splits than this are left to the table.
-MAX_SPLITS = 4
+#: Arbitrary: more splits, or more that are put together, are left to the table.
+MAX_LINES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +227,7 @@ def _sentences(side: Record, keys: Sequence[SegmentKey]) -> tuple[str, ...]:
     }
     moved = {name: sum(part["share"] for part in own[1:]) for name, own in of.items()}
     splits = [key for key in keys if of[key.id] and of[key.id][0]["of_segment"] < STAYS]
-    told = sorted(splits, key=lambda key: -moved[key.id])[:MAX_SPLITS]
+    told = sorted(splits, key=lambda key: -moved[key.id])[:MAX_LINES]
     lines = [_split(key, of[key.id]) for key in keys if key in told]
     if len(splits) > len(told):
         lines.append(text("report.moves.others_split"))
@@ -268,14 +268,14 @@ def _split(key: SegmentKey, parts: Sequence[Record]) -> str:
 
 
 def _mixed(parts: Sequence[Record], split: set[str]) -> list[str]:
-    """Tell which others are put together from several segments."""
-    lines = []
+    """Tell which others are put together from several segments; those that most flows into."""
+    found: dict[str, tuple[float, str]] = {}
     for other in dict.fromkeys(part["other_id"] for part in parts):
         sources = sorted(
             (part for part in parts if part["other_id"] == other and part["of_other"] >= TOLD),
             key=lambda part: -part["share"],
         )
-        if len(sources) < 2:
+        if len(sources) < 2 or sources[0]["of_other"] >= STAYS:
             continue
         words = [
             text(
@@ -288,8 +288,11 @@ def _mixed(parts: Sequence[Record], split: set[str]) -> list[str]:
         ]
         whole = not any(part["segment_id"] in split for part in sources)
         line = "merge" if whole else "mixed"
-        lines.append(text(f"report.moves.{line}", other=other, sources=_listed(words)))
-    return lines
+        joined = sum(part["share"] for part in sources[1:])
+        found[other] = joined, text(f"report.moves.{line}", other=other, sources=_listed(words))
+    told = sorted(found, key=lambda other: -found[other][0])[:MAX_LINES]
+    lines = [found[other][1] for other in found if other in told]
+    return [*lines, text("report.moves.others_mixed")] if len(found) > len(told) else lines
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -414,6 +414,28 @@ def test_moves__many_splits_are_left_to_the_table():
     assert len(side.flows) == 24
 
 
+def test_moves__many_mixtures_are_left_to_the_table():
+    record = firm_record()
+    parts = []
+    for place, letter in enumerate("abcdef", 1):
+        # The last takes from its neighbour less than a tenth.
+        moved = 0.02 + 0.01 * place
+        of_other = 0.92 if letter == "f" else 0.8
+        for segment, share, of_segment, taken in (
+            (place, 0.2, 0.95, of_other),
+            (place % 6 + 1, moved, 0.05, 1 - of_other + 0.03),
+        ):
+            numbers = {"share": share, "of_segment": of_segment, "of_other": taken}
+            parts.append({"segment_id": f"S{segment}", "other_id": f"7{letter}", **numbers})
+    record["choice"]["moves"] = {"finer": {"k": 7, "parts": parts}}
+    view = firmness.moves(record)
+    assert view is not None
+    lines = view.sides[0].sentences
+    assert [plain(line).split(" into ")[-1] for line in lines[:4]] == ["7b.", "7c.", "7d.", "7e."]
+    assert lines[4] == "More are put together from several segments; the table has them."
+    assert plain(lines[5]) == "Every segment stays together: at least 95 % of each in one segment."
+
+
 def test_moves__a_segment_that_scatters():
     record = firm_record()
     parts = [
