@@ -27,6 +27,7 @@ from daskseg import formats
 from daskseg.charts.canvas import FONT, INK, canvas, hover, write
 from daskseg.charts.criteria import Panel
 from daskseg.errors import UsageError
+from daskseg.texts import text
 
 __all__ = ["GridPlot", "grid", "panel_figure"]
 
@@ -35,6 +36,8 @@ CHOSEN_COLOUR = "#d55e00"
 LIMIT_COLOUR = "#788088"
 # Numbers below an axis of a third of the page run into each other from here on.
 MAX_TICKS = 12
+# Pixels of a chart with title and label of its axis.
+GRID_HEIGHT = 250
 # Pixels: y axes of equal width set the x axes of neighbours one under the other.
 AXIS_WIDTH = 46
 # Of the axes of a chart of 240 by 180 pixels: a bold letter of 13 pixels, and a line of them.
@@ -68,13 +71,22 @@ def grid(panels: Sequence[Panel], *, n_columns: int = 3) -> GridPlot:
     for panel in panels:
         plot = panel_figure(panel)
         plot.title = Title(
-            text=f"{panel.title}. {panel.said}" if panel.said else panel.title,
+            text=f"{panel.title}\n{panel.said}" if panel.said else panel.title,
             text_font=FONT,
             text_color=INK,
         )
+        plot.xaxis.axis_label = text("report.choice.axis")
+        plot.xaxis.axis_label_text_font = FONT
+        plot.xaxis.axis_label_text_font_size = "12px"
+        plot.xaxis.axis_label_text_font_style = "normal"
+        plot.xaxis.axis_label_text_color = INK
         figures.append(plot)
     drawn: GridPlot = gridplot(
-        figures, ncols=n_columns, toolbar_location=None, sizing_mode="stretch_width", height=220
+        figures,
+        ncols=n_columns,
+        toolbar_location=None,
+        sizing_mode="stretch_width",
+        height=GRID_HEIGHT,
     )
     return drawn
 

@@ -146,10 +146,19 @@ def test_detail__quantiles_are_those_of_numpy():
 
 def test_detail__weights_count_as_repeats():
     rows = np.round(blobs(200), 3)
-    weights = np.random.default_rng(0).integers(0, 4, 200)
-    weighted, _, _ = looked_at(rows, [2, 3, 4, 5], 4, weights.astype(float))
+    weights = np.random.default_rng(1).integers(0, 4, 200)
+    weighted, centres, _ = looked_at(rows, [2, 3, 4, 5], 4, weights.astype(float))
     repeated, _, _ = looked_at(np.repeat(rows, weights, axis=0), [2, 3, 4, 5], 4)
     np.testing.assert_allclose(weighted.quantiles, repeated.quantiles, atol=1e-9)
+    each = np.repeat(rows, weights, axis=0)
+    labels = naive.labels_of(each, centres)
+    scores = silhouette_samples(each, labels, metric="sqeuclidean")
+    for cluster, quantiles in enumerate(weighted.quantiles):
+        expected = np.quantile(
+            scores[labels == cluster], np.linspace(0, 1, 101), method="inverted_cdf"
+        )
+        # Where the sum of weights meets a hundredth, rounding may take the next customer.
+        assert np.isclose(quantiles, expected, atol=1e-9).mean() > 0.95
     for k, shares in repeated.moves.items():
         np.testing.assert_allclose(weighted.moves[k], shares, atol=1e-12)
 

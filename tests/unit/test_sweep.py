@@ -139,7 +139,7 @@ def test_cluster_sweep__plots_every_criterion():
     titles = [child[0].title.text for child in drawn.children]
     assert titles[:2] == ["Spread inside the segments", "Separation of the segments"]
     assert len(titles) == 9
-    assert "Pairs kept together. Alone it says 4." in titles
+    assert "Pairs kept together\nAlone it says 4." in titles
     with pytest.raises(NotFittedError):
         ClusterSweep().plot()
     with pytest.raises(UsageError, match="fewer than two numbers"):
