@@ -23,8 +23,8 @@ from daskseg.features.schemes import Scheme, load_scheme
 from daskseg.features.scores import SCORED, both_cut_ranks, cut_points
 from daskseg.metrics.quantiles import order_statistics
 from daskseg.metrics.silhouette import evaluate
-from daskseg.model_selection.limits import BusinessLimits
 from daskseg.model_selection.detail import Detail, detail
+from daskseg.model_selection.limits import BusinessLimits
 from daskseg.model_selection.recommend import Recommendation
 from daskseg.model_selection.sweep import Sweep, sweep
 from daskseg.pipeline.reduction import reduce_prepared
