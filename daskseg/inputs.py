@@ -122,8 +122,14 @@ def _untyped_blocks(X: Any, what: str) -> Blocks:
         columns = tuple(frame.columns)
         _refuse_text(frame.dtypes.items(), what)
     values = check_array(
-        frame, dtype=[np.float64, np.float32], ensure_all_finite=False, input_name=what
+        frame,
+        dtype=[np.float64, np.float32],
+        ensure_all_finite=False,
+        ensure_min_samples=0,
+        input_name=what,
     )
+    if not len(values):
+        raise InputError(f"Found array with 0 sample(s): {what} has no rows.")
     return Blocks.from_array(values, columns=columns)
 
 

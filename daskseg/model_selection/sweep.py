@@ -22,12 +22,13 @@ from daskseg.cluster.starts import start_from
 from daskseg.cluster.survey import Survey, sample_rows_for, survey
 from daskseg.engine import passes, progress
 from daskseg.engine.blocks import Blocks
-from daskseg.errors import InputError, UsageError
+from daskseg.errors import InputError, UsageError, warn
 from daskseg.inputs import as_blocks
 from daskseg.kernels import steps
 from daskseg.kernels.assign import StepPart
 from daskseg.kernels.sample import Sample
 from daskseg.metrics.silhouette import Evaluation, evaluate
+from daskseg.model_selection import numbers
 from daskseg.model_selection.criteria import Criteria, measure
 from daskseg.model_selection.curve import CurveRow
 from daskseg.model_selection.limits import BusinessLimits
@@ -71,7 +72,7 @@ class Sweep:
     Attributes
     ----------
     fits : dict of int to SweepFit
-        By rising k; a k above the number of distinct rows is left out.
+        By rising k; a k above the number of rows, or of distinct rows, is left out.
     criteria : tuple of Criteria
         Of the same k, where more than one was asked for.
     survey : Survey
@@ -139,7 +140,14 @@ class Sweep:
         )
 
 
-def sweep(blocks: Blocks, ks: Iterable[int], seed: int = 0, *, n_init: int | None = None) -> Sweep:
+def sweep(
+    blocks: Blocks,
+    ks: Iterable[int],
+    seed: int = 0,
+    *,
+    n_init: int | None = None,
+    required_k: int | None = None,
+) -> Sweep:
     """Fit every number of clusters on one sample and evaluate all of them on all rows.
 
     Parameters
@@ -149,6 +157,8 @@ def sweep(blocks: Blocks, ks: Iterable[int], seed: int = 0, *, n_init: int | Non
     seed : int
     n_init : int, optional
         Starts on the sample per number of clusters; as for ``KMeans(n_init="auto")``.
+    required_k : int, optional
+        Tried too, and never left out.
 
     Returns
     -------
@@ -156,8 +166,16 @@ def sweep(blocks: Blocks, ks: Iterable[int], seed: int = 0, *, n_init: int | Non
 
     Raises
     ------
+    UsageError
+        If a number is not a whole number from 1, or there is none.
     InputError
-        If the rows are too few, or cannot be clustered.
+        If the rows cannot be clustered, or allow none of the numbers, or not `required_k`.
+
+    Warns
+    -----
+    DasksegWarning
+        Once, if numbers are left out because they exceed the number of rows or, where it is
+        known, of distinct rows.
 
     Notes
     -----
@@ -168,19 +186,20 @@ def sweep(blocks: Blocks, ks: Iterable[int], seed: int = 0, *, n_init: int | Non
     With more than one k, one cluster is measured too, to compare with, and the criteria of
     docs/choosing-k.md on the sample in memory.
     """
+    wanted = numbers.whole_numbers(ks, required_k)
     blocks = passes.measure(blocks)
-    wanted = sorted({int(k) for k in ks})
-    feasible = [k for k in wanted if k <= blocks.n_rows]
-    if not feasible:
-        raise InputError(
-            f"{blocks.n_rows} rows cannot be cut into {wanted} clusters: there are too few rows."
-        )
+    if blocks.n_rows == 0:
+        raise InputError("Found array with 0 sample(s): X has no rows.")
+    most, why = blocks.n_rows, numbers.beyond_rows(blocks.n_rows)
+    feasible = numbers.allowed(wanted, required_k, most, why, "")
     found = survey(blocks, seed, sample_rows_for(feasible[-1]))
     sample = found.sample
-    if sample.is_whole:
-        feasible = [k for k in feasible if k <= len(sample.values)]
-        if not feasible:
-            raise InputError(_too_few_points(len(sample.values), wanted))
+    n_points = len(sample.values)
+    if sample.is_whole and n_points < most:
+        most, why = n_points, numbers.beyond_points(n_points)
+        feasible = numbers.allowed(wanted, required_k, most, why, "use features that differ more")
+    if len(feasible) < len(wanted):
+        warn(numbers.left_out(wanted, most, why), stacklevel=3)
     if len(feasible) > 1:
         feasible = sorted({1, *feasible})
     found_on_sample = search(sample, feasible, seed, n_init=n_init, local=blocks.in_memory)
@@ -200,19 +219,6 @@ def _criteria(
     if max(known, default=1) == 1:
         return ()
     return tuple(measure(sample.values, sample.weights, known, seed, local=local))
-
-
-def _too_few_points(n_points: int, wanted: list[int]) -> str:
-    asked = f"{wanted[0]}" if len(wanted) == 1 else f"{wanted[0]} to {wanted[-1]}"
-    if n_points == 1:
-        return (
-            f"{asked} clusters were asked for, but all rows are alike in the features that are "
-            "used. Use features that differ."
-        )
-    return (
-        f"{asked} clusters were asked for, but the rows have {n_points} distinct points in the "
-        f"features that are used. Ask for at most {n_points}, or use more features that differ."
-    )
 
 
 def _read(index: int, k: int, evaluation: Evaluation, sample_sse: float) -> SweepFit:
@@ -248,8 +254,9 @@ class ClusterSweep(ClusterMixin, BaseEstimator):
 
     Parameters
     ----------
-    k : iterable of int
-        Numbers to try.
+    k : int or iterable of int
+        Numbers to try. Those above the number of rows, or of distinct rows, are left out with a
+        warning.
     random_state : None, int, RandomState or Generator
         None is the seed 0.
     min_share, max_share : float
@@ -308,14 +315,21 @@ class ClusterSweep(ClusterMixin, BaseEstimator):
         X : rows of any kind that daskseg takes
         y : ignored
         sample_weight : array-like of shape (n_rows,), optional
+
+        Raises
+        ------
+        UsageError
+            If a parameter is wrong, or a limit excludes all numbers.
+        InputError
+            If the rows or weights cannot be used, or are too few for all numbers or `required_k`.
         """
-        ks = self._ks()
+        ks = numbers.whole_numbers(self.k, self.required_k)
         limits = self._limits(ks)
         seed = seed_of(self.random_state)
         with progress.recording("sweep") as log:
             blocks = passes.measure(as_blocks(X, sample_weight=sample_weight))
-            found = sweep(blocks, ks, seed)
-            self.recommendation_ = self._recommend(found, limits)
+            found = sweep(blocks, ks, seed, required_k=self.required_k)
+            self.recommendation_ = found.recommend(limits, self.required_k)
             best = self.recommendation_.k
             model = found.finish(best, blocks)
             self.best_estimator_ = model
@@ -409,27 +423,9 @@ class ClusterSweep(ClusterMixin, BaseEstimator):
                 raise UsageError(f"k={number!r} was not tried. Ask for one of {tried}.")
         return to_frame(shares_of(*self._sample, self._centres[k], self._centres[other_k]))
 
-    def _ks(self) -> list[int]:
-        given: Any = self.k
-        ks = [given] if isinstance(given, int | np.integer) else list(given)
-        ks += [] if self.required_k is None else [self.required_k]
-        if not ks or any(not isinstance(k, int | np.integer) or k < 1 for k in ks):
-            raise UsageError(
-                f"k={self.k!r} and required_k={self.required_k!r} must be whole numbers from 1, "
-                "at least one."
-            )
-        return [int(k) for k in ks]
-
     def _limits(self, ks: list[int]) -> BusinessLimits:
         limits = BusinessLimits(self.min_share, self.max_share, self.min_customers)
         limits.check()
         if self.required_k is None:
             limits.check_reach(ks)
         return limits
-
-    def _recommend(self, found: Sweep, limits: BusinessLimits) -> Recommendation:
-        if self.required_k is not None and self.required_k not in found.fits:
-            raise InputError(
-                f"required_k={self.required_k}, but the rows have too few distinct points for it."
-            )
-        return found.recommend(limits, self.required_k)
