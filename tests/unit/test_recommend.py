@@ -156,6 +156,7 @@ def criterion(k, **changes):
         "border_limit": float("nan") if k == 1 else 0.517,
         "n_resamples": 8,
     }
+    usual["jaccards"] = (usual["mean_jaccard"],) * k
     return Criteria(k=k, **{**usual, **changes})
 
 
