@@ -14,7 +14,7 @@ from sklearn.utils.validation import validate_data
 
 from daskseg.engine.blocks import Blocks
 from daskseg.errors import InputError, SchemaMismatchError
-from daskseg.inputs import as_blocks, as_frame, is_lazy
+from daskseg.inputs import as_blocks, as_frame, is_lazy, same_columns
 
 
 class RowsEstimator(BaseEstimator):
@@ -51,12 +51,7 @@ class RowsEstimator(BaseEstimator):
                 f"X has {blocks.n_features} features, but {self.n_features_in_} features are "
                 "expected: those of the fit, in the same order."
             )
-        columns, names = blocks.columns, getattr(self, "feature_names_in_", None)
-        if columns is not None and names is not None and list(columns) != list(names):
-            raise SchemaMismatchError(
-                f"the columns are {list(columns)}, but those of the fit were {list(names)}, in "
-                "this order."
-            )
+        same_columns(blocks.columns, getattr(self, "feature_names_in_", None))
         return X
 
     def _checked(self, X: Any, *, reset: bool) -> Any:

@@ -355,6 +355,25 @@ def _check_weights(seen: Extent) -> None:
         raise InputError("sample_weight is zero for every row; at least one must be positive.")
 
 
+def same_columns(columns: Any, names: Any) -> None:
+    """Refuse columns that are not those of the fit, in the same order.
+
+    Parameters
+    ----------
+    columns, names : sequence of str or None
+        Of the rows, and of the fit; either may have no names.
+
+    Raises
+    ------
+    SchemaMismatchError
+    """
+    if columns is not None and names is not None and list(columns) != list(names):
+        raise SchemaMismatchError(
+            f"the columns are {list(columns)}, but those of the fit were {list(names)}, in "
+            "this order."
+        )
+
+
 def map_rows(
     X: Any,
     func: Callable[..., Any],

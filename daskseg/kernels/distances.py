@@ -63,32 +63,3 @@ def sq_distances(values: NDArray[np.floating], centres: Floats) -> Floats:
     """
     columns = np.ascontiguousarray(values.T, dtype=np.float64)
     return np.asarray(_sq_distances(columns, np.ascontiguousarray(centres, dtype=np.float64)))
-
-
-@compiled()
-def nearest_in_sets(
-    sq_dist: Floats, starts: NDArray[np.int64]
-) -> tuple[NDArray[np.int32], Floats]:  # pragma: no cover - compiled
-    """Find the nearest centre of each set from a piece's squared distances.
-
-    Parameters
-    ----------
-    sq_dist : ndarray of shape (n_centres, n_rows), float64
-    starts : as in `Stack`
-
-    Returns
-    -------
-    labels : ndarray of shape (n_sets, n_rows), int32
-    least : ndarray of shape (n_sets, n_rows), float64
-    """
-    n_sets, n_rows = len(starts) - 1, sq_dist.shape[1]
-    labels = np.zeros((n_sets, n_rows), np.int32)
-    least = np.empty((n_sets, n_rows))
-    for s in range(n_sets):
-        least[s] = sq_dist[starts[s]]
-        for j in range(starts[s] + 1, starts[s + 1]):
-            for i in range(n_rows):
-                if sq_dist[j, i] < least[s, i]:
-                    least[s, i] = sq_dist[j, i]
-                    labels[s, i] = j - starts[s]
-    return labels, least

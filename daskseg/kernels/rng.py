@@ -17,7 +17,6 @@ from daskseg.kernels.compiling import compiled
 
 # One stream per purpose: draws for one never repeat those for another.
 SAMPLE = 1
-SEEDING = 2
 SEARCH = 3
 PILOT = 4
 PLACES = 5

@@ -18,8 +18,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from daskseg.engine import passes
 from daskseg.engine.blocks import Blocks, Rows
-from daskseg.errors import InputError, SchemaMismatchError, UsageError, warn
-from daskseg.inputs import as_blocks, as_frame, map_rows
+from daskseg.errors import InputError, UsageError, warn
+from daskseg.inputs import as_blocks, as_frame, map_rows, same_columns
 from daskseg.kernels import grid
 from daskseg.kernels.prepare import (
     FeaturePlan,
@@ -138,7 +138,7 @@ class Prepare(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = as_frame(X)
-        self._check_names(getattr(X, "columns", None))
+        same_columns(getattr(X, "columns", None), getattr(self, "feature_names_in_", None))
         names = prepared_names(self.plan_)
         func = partial(_prepare_rows, plan=self.plan_, missing=self.missing)
         if isinstance(X, Blocks):
@@ -160,14 +160,6 @@ class Prepare(TransformerMixin, BaseEstimator):
         """Return the names of the prepared columns."""
         check_is_fitted(self)
         return np.array(prepared_names(self.plan_), dtype=object)
-
-    def _check_names(self, columns: Any) -> None:
-        names = getattr(self, "feature_names_in_", None)
-        if columns is not None and names is not None and list(columns) != list(names):
-            raise SchemaMismatchError(
-                f"the columns are {list(columns)}, but those of the fit were {list(names)}, in "
-                "this order."
-            )
 
     def _check_parameters(self) -> None:
         if not 0 <= self.winsor < 0.5:

@@ -14,20 +14,9 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from daskseg.config import LEDGER_ROLES
 from daskseg.errors import InputError, UsageError
 
-ROLES = (
-    "customer_id",
-    "order_id",
-    "date",
-    "quantity",
-    "unit_price",
-    "amount",
-    "product",
-    "currency",
-    "description",
-    "country",
-)
 # With so many roles missing besides one, it is another kind of table.
 MANY_MISSING = 2
 # These two only inform: of several candidates the first of the list is taken.
@@ -86,9 +75,9 @@ def _aliases(preset: str | None) -> dict[str, list[str]]:
             "Leave it out to try them all, or map columns with --column ROLE=HEADER."
         )
     chosen = presets.values() if preset is None else [presets[preset]]
-    joined: dict[str, list[str]] = {role: [] for role in ROLES}
+    joined: dict[str, list[str]] = {role: [] for role in LEDGER_ROLES}
     for table in chosen:
-        for role in ROLES:
+        for role in LEDGER_ROLES:
             joined[role] += [plain_header(alias) for alias in table.get(role, [])]
     return joined
 
@@ -122,13 +111,13 @@ def _missing(
 
 
 def _from_mapping(headers: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
-    unknown = sorted(set(mapping) - set(ROLES))
+    unknown = sorted(set(mapping) - set(LEDGER_ROLES))
     if unknown:
-        near = difflib.get_close_matches(unknown[0], ROLES, n=1)
+        near = difflib.get_close_matches(unknown[0], LEDGER_ROLES, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise UsageError(
             f"{unknown[0]!r} is not a role of a ledger column.{hint} The roles are "
-            f"{_quoted(ROLES)}."
+            f"{_quoted(LEDGER_ROLES)}."
         )
     found: dict[str, str] = {}
     for role, wanted in mapping.items():
@@ -199,7 +188,7 @@ def resolve(
     aliases = _aliases(preset)
     used = set(found.values())
     money_given = {"amount", "quantity", "unit_price"} & set(found)
-    for role in ROLES:
+    for role in LEDGER_ROLES:
         if role in found:
             continue
         if role in ("quantity", "unit_price") and "amount" in money_given:
@@ -225,4 +214,4 @@ def resolve(
     missing = [role for role in needed if role not in found]
     if missing:
         raise _missing(missing, headers, found, aliases[missing[0]])
-    return {role: found[role] for role in ROLES if role in found}
+    return {role: found[role] for role in LEDGER_ROLES if role in found}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from daskseg.config import LEDGER_ROLES
 from daskseg.errors import InputError, UsageError
 from daskseg.sources.columns import (
-    ROLES,
     default_non_product_codes,
     plain_header,
     preset_names,
@@ -122,7 +122,7 @@ def test_presets__name_known_roles_only_and_no_header_twice():
     for preset in preset_names():
         with pytest.raises(InputError, match="no column"):
             resolve(["zzz"], preset=preset)
-    assert set(resolve(RETAIL_1)) <= set(ROLES)
+    assert set(resolve(RETAIL_1)) <= set(LEDGER_ROLES)
     assert all(code == code.upper().strip() for code in default_non_product_codes())
 
 

@@ -18,13 +18,6 @@ def test_sq_distances__equal_the_naive_version():
     )
 
 
-def test_nearest_in_sets__looks_at_each_set_alone():
-    sq_dist = np.array([[3.0, 0.0], [1.0, 5.0], [2.0, 2.0], [2.0, 9.0]])
-    labels, least = distances.nearest_in_sets(sq_dist, np.array([0, 2, 4]))
-    assert labels.tolist() == [[1, 0], [0, 0]]
-    assert least.tolist() == [[1.0, 0.0], [2.0, 2.0]]
-
-
 def test_pieces__cover_all_rows_once():
     cuts = list(distances.pieces(100_000, 7))
     assert cuts[0].start == 0
