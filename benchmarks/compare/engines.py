@@ -61,7 +61,7 @@ class Fitted(NamedTuple):
     facts: Result
 
 
-def _timed(fit: Callable[[Any], Any], rows: Any, warm: Any) -> tuple[Any, Result]:
+def timed(fit: Callable[[Any], Any], rows: Any, warm: Any) -> tuple[Any, Result]:
     """Fit a few rows, then for real; return the model, wall and processor seconds."""
     fit(warm)
     processes.tell_start()
@@ -101,7 +101,7 @@ def _own(job: Job, make: Callable[[], Any]) -> Fitted:
             clock.passes.clear()
             return make().fit(path)
 
-        model, facts = _timed(fit, job.path, str(warm))
+        model, facts = timed(fit, job.path, str(warm))
     shutil.rmtree(warm)
     facts |= {
         "passes": float(model.n_passes_),
@@ -131,7 +131,7 @@ def daskseg_minibatch(job: Job) -> Fitted:
 def _in_memory(job: Job, fit: Callable[[Any], Any]) -> Fitted:
     """Fit rows that are in memory before the clock starts, with scikit-learn's interface."""
     rows = job.rows()
-    model, facts = _timed(fit, rows, rows[:WARM_ROWS])
+    model, facts = timed(fit, rows, rows[:WARM_ROWS])
     facts |= {"n_iter": int(model.n_iter_), "sse_reported": float(model.inertia_)}
     return Fitted(np.asarray(model.cluster_centers_), facts)
 
@@ -175,7 +175,7 @@ def minibatch_epoch(job: Job) -> Fitted:
                 model.partial_fit(rows)
         return model
 
-    model, facts = _timed(fit, array, job.rows(WARM_ROWS))
+    model, facts = timed(fit, array, job.rows(WARM_ROWS))
     return Fitted(model.cluster_centers_, {**facts, "passes": 1.0})
 
 
@@ -186,7 +186,7 @@ def dask_ml(job: Job) -> Fitted:
 
     rows = da.from_zarr(job.path).persist()
     warm = rows[:WARM_ROWS].persist()
-    model, facts = _timed(lambda X: KMeans(job.k, random_state=job.seed).fit(X), rows, warm)
+    model, facts = timed(lambda X: KMeans(job.k, random_state=job.seed).fit(X), rows, warm)
     facts |= {"n_iter": int(model.n_iter_), "sse_reported": float(model.inertia_)}
     return Fitted(np.asarray(model.cluster_centers_), facts)
 
@@ -202,7 +202,7 @@ def _faiss(job: Job, **options: Any) -> Fitted:
         model.train(X)
         return model
 
-    model, facts = _timed(fit, rows, rows[:WARM_ROWS])
+    model, facts = timed(fit, rows, rows[:WARM_ROWS])
     return Fitted(np.asarray(model.centroids), {**facts, "n_iter": len(model.iteration_stats)})
 
 
@@ -259,7 +259,7 @@ def spark(job: Job) -> Fitted:
         rows = rows.select("features").cache()
         rows.count()
         warm = rows.limit(WARM_ROWS).cache()
-        model, facts = _timed(lambda X: KMeans(k=job.k, seed=job.seed).fit(X), rows, warm)
+        model, facts = timed(lambda X: KMeans(k=job.k, seed=job.seed).fit(X), rows, warm)
         facts |= {"n_iter": model.summary.numIter, "sse_reported": model.summary.trainingCost}
         return Fitted(np.array(model.clusterCenters()), facts)
     finally:

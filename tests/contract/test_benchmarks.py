@@ -349,6 +349,24 @@ def test_compare__names_unknown_engines_and_sets():
     assert "unknown: magic" in done.stderr
 
 
+def test_sweep__counts_passes_and_marks_what_is_interpolated(tmp_path):
+    results = tmp_path / "sweep.jsonl"
+    options = ["--set", "blobs", "--rows", "3e3", "--k", "2:4", "--measured", "2,4"]
+    ways = ["--ways", "one fit,sweep,scikit-learn loop", "--repeats", "1", "--results", results]
+    done = run_module("compare.sweep", *options, *ways)
+    assert done.returncode == 0, done.stderr
+    (line,) = records.read(results)
+    assert {name: one["status"] for name, one in line["ways"].items()} == dict.fromkeys(
+        ["one fit", "sweep", "scikit-learn loop"], "ok"
+    )
+    own = line["ways"]["sweep"]
+    assert own["time_ratio"] == 1.0
+    assert own["passes"] == pytest.approx(own["passes_counted"])
+    assert "silhouette" in own["columns"]
+    assert sorted(line["ways"]["scikit-learn loop"]["inertias"]) == ["2", "3", "4"]
+    assert "scikit-learn loop" in done.stdout
+
+
 @pytest.mark.parametrize("vary", ["fit", "data"])
 def test_quality__appends_a_line_per_set(tmp_path, vary, capsys):
     parser = quality._parser()
