@@ -50,11 +50,12 @@ def daskseg_fit(job: Job, curve: Curve) -> Result:
     """One default fit of the largest k, from the store."""
     from daskseg.cluster import KMeans  # noqa: PLC0415 - each process loads its own library
 
+    warm = job.rows(WARM_ROWS_DASKSEG)
     with instruments.counting_reads(job.path) as reads:
         model, facts = timed(
             lambda rows: KMeans(curve.ks[-1], random_state=job.seed).fit(rows),
             job.path,
-            job.rows(WARM_ROWS_DASKSEG),
+            warm,
         )
     return facts | {"passes": float(model.n_passes_), "passes_counted": reads.passes}
 
@@ -63,11 +64,12 @@ def daskseg_sweep(job: Job, curve: Curve) -> Result:
     """All k with every column of the curve and the exact fit of the chosen one, from the store."""
     from daskseg.model_selection import ClusterSweep  # noqa: PLC0415
 
+    warm = job.rows(WARM_ROWS_DASKSEG)
     with instruments.counting_reads(job.path) as reads:
         model, facts = timed(
             lambda rows: ClusterSweep(curve.ks, random_state=job.seed).fit(rows),
             job.path,
-            job.rows(WARM_ROWS_DASKSEG),
+            warm,
         )
     frame = model.curve_
     inertias = {int(k): float(sse) for k, sse in zip(frame["k"], frame["inertia"], strict=True)}
