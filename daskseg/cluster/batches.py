@@ -24,7 +24,7 @@ from daskseg.cluster.survey import sample_rows_for
 from daskseg.engine import passes
 from daskseg.engine.blocks import Blocks, Load, Rows
 from daskseg.inputs import check_extent, measure_extent
-from daskseg.kernels import assign, sample
+from daskseg.kernels import assign, sample, tiles
 from daskseg.kernels import near as near_rows
 from daskseg.kernels.assign import StepGrid, StepPart
 from daskseg.kernels.distances import sq_distances
@@ -315,7 +315,7 @@ def _floor(importance: Floats, n_above: float) -> float:
 
 
 class _Seen(NamedTuple):
-    """What the first read of a block says; no step where the guess of the ranges was wrong."""
+    """What the first read of a block says; no sums where the guess of the ranges was wrong."""
 
     extent: Extent
     n_used: int
@@ -330,7 +330,13 @@ def count_used(rows: Rows) -> int:
 
 
 def _look(
-    rows: Rows, draw: Draw, moving: Moving, grid: StepGrid, guess: Extent, reach: float
+    rows: Rows,
+    draw: Draw,
+    moving: Moving,
+    grid: StepGrid,
+    guess: Extent,
+    reach: float,
+    keeps_all: bool,
 ) -> _Seen:
     seen = extent(rows.values, rows.weights, rows.first_row)
     n_used = count_used(rows)
@@ -338,11 +344,18 @@ def _look(
         return _Seen(seen, n_used, None, None, None)
     drawn = _draw_block(rows, moving.centres, draw)
     if not _is_inside(seen, guess):
-        return _Seen(seen, n_used, drawn, None, None)
+        # Sums on this grid would overflow; rows that are kept whole can be summed afterwards.
+        whole = near_rows.keep(rows.values, rows.weights, moving) if keeps_all else None
+        return _Seen(seen, n_used, drawn, None, whole)
     part, near = near_rows.step_and_keep(
         rows.values, rows.weights, moving, grid, reach, squares=True
     )
     return _Seen(seen, n_used, drawn, part, near)
+
+
+def _sum_kept(near: Near, centres: Floats, grid: StepGrid) -> StepPart:
+    stack = tiles.stack([centres])
+    return assign.lloyd_step(near.values, near.weights, stack, grid, squares=True)
 
 
 def _is_inside(seen: Extent, guess: Extent) -> bool:
@@ -410,7 +423,8 @@ class BatchSource(RowsSource):
     def look(self, centres: Floats) -> None:
         """Measure and sample the batch, and take a step with the same read. One pass of it.
 
-        Where the ranges of an earlier batch mislead, the step is left to the next read.
+        Where the ranges of an earlier batch mislead, the step is taken on the rows kept, if
+        they are all, and else left to the next read.
 
         Raises
         ------
@@ -419,6 +433,7 @@ class BatchSource(RowsSource):
         """
         assert self._margins is not None
         moving, reach = self._margins.choose(centres, None)
+        keeps_all = self._margins.share == 1.0
         found = passes.emit(
             self.blocks,
             _look,
@@ -427,6 +442,7 @@ class BatchSource(RowsSource):
             self.grid,
             self.extent,
             reach,
+            keeps_all,
             name="batch",
             share=self._share,
         )
@@ -440,12 +456,16 @@ class BatchSource(RowsSource):
         wasted = self.grid.exponents - exact.exponents
         is_right = _is_inside(seen, self.extent) and int(wasted.max()) <= _MOST_WASTE
         self.extent = seen
-        if not is_right:
+        near = [one.near for one in found if one.near and len(one.near.margins)]
+        if is_right:
+            parts = [one.part for one in found if one.part]
+        elif keeps_all:
+            self.grid = exact
+            parts = passes.run(_sum_kept, near, moving.centres, exact, name="step", local=True)
+        else:
             self.grid = exact
             return
-        sums = functools.reduce(assign.merge_steps, (one.part for one in found if one.part))
-        near = [one.near for one in found if one.near and len(one.near.margins)]
-        self.keep(moving, reach, near, sums)
+        self.keep(moving, reach, near, functools.reduce(assign.merge_steps, parts))
 
     def _finish(self, drawn: list[SamplePart]) -> Sample | None:
         draw = self._draw

@@ -21,7 +21,7 @@ from daskseg.cluster.second_look import is_misjudged, look_again
 from daskseg.cluster.sphere import to_unit
 from daskseg.cluster.starts import Plan, Start, choose_start, given_centres, margins_of
 from daskseg.cluster.view import View
-from daskseg.engine import passes, progress
+from daskseg.engine import passes, progress, runtime
 from daskseg.engine.blocks import Blocks
 from daskseg.engine.journal import Journal
 from daskseg.errors import UsageError
@@ -211,7 +211,7 @@ class KMeans(CentreModel):
         rows = self._take_features(X)
         seed = seed_of(self.random_state)
         kept = self._keeping(seed, rows, as_blocks(rows), sample_weight)
-        with progress.recording("fit") as log, kept as book:
+        with runtime.one_blas_thread(), progress.recording("fit") as log, kept as book:
             blocks = passes.measure(as_blocks(rows, sample_weight=sample_weight))
             self._check_enough_rows(blocks)
             self._check_budget(log)
@@ -250,7 +250,7 @@ class KMeans(CentreModel):
         self._take_features(blocks)
         seed = seed_of(self.random_state)
         kept = self._keeping(seed, blocks, blocks, start=start)
-        with progress.recording("fit") as log, kept as book:
+        with runtime.one_blas_thread(), progress.recording("fit") as log, kept as book:
             self._finish(blocks, start, log, seed, keep_labels=False)
             self._account(log, book)
         self.labels_ = self._map(replace(blocks, weights=None), View.labels, None, np.int32)

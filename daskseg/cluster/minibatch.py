@@ -18,7 +18,7 @@ from daskseg.cluster.running import Running, absorb, draw_rows, lost_clusters
 from daskseg.cluster.starts import given_centres
 from daskseg.cluster.survey import sample_rows_for, survey
 from daskseg.cluster.view import View
-from daskseg.engine import passes, progress
+from daskseg.engine import passes, progress, runtime
 from daskseg.engine.blocks import Blocks
 from daskseg.errors import InputError, UsageError
 from daskseg.inputs import as_blocks, is_lazy, measure_extent
@@ -158,7 +158,7 @@ class MiniBatchKMeans(CentreModel):
         """
         self._check_parameters()
         rows = self._take_features(X)
-        with progress.recording("fit") as log:
+        with runtime.one_blas_thread(), progress.recording("fit") as log:
             blocks = passes.measure(as_blocks(rows, sample_weight=sample_weight))
             self._check_enough_rows(blocks)
             grown = grow(blocks, self._plan(blocks))

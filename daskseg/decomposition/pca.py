@@ -21,7 +21,7 @@ from daskseg.decomposition.spectrum import (
     randomized_spectrum,
     spectrum_of,
 )
-from daskseg.engine import passes, progress
+from daskseg.engine import passes, progress, runtime
 from daskseg.engine.blocks import Blocks
 from daskseg.errors import InputError, UsageError
 from daskseg.inputs import as_blocks, measure_extent
@@ -143,7 +143,7 @@ class PCA(Components):
         """
         self._check_parameters()
         rows = self._take_features(X)
-        with progress.recording("fit") as log:
+        with runtime.one_blas_thread(), progress.recording("fit") as log:
             blocks = passes.measure(as_blocks(rows, sample_weight=sample_weight))
             self._check_shape(blocks)
             found = self._spectrum(blocks)

@@ -315,9 +315,9 @@ def run(
         Stay in this process even if there is a cluster.
     """
     setup = Setup(func, args, None, (), None, groups.process_name())
-    if len(items) == 1 and (local or runtime.active_client() is None):
-        with runtime.one_blas_thread():
-            done = [groups.run_job(items[0], setup)]
+    if runtime.runs_here(local=local):
+        job = functools.partial(groups.run_job, setup=setup)
+        done = runtime.map_here(job, items, _advance(len(items)))
     else:
         shared = groups.constant(setup)
         calls = groups.calls_of(

@@ -20,7 +20,7 @@ from daskseg.cluster.kmeans import KMeans
 from daskseg.cluster.search import search
 from daskseg.cluster.starts import start_from
 from daskseg.cluster.survey import Survey, sample_rows_for, survey
-from daskseg.engine import passes, progress
+from daskseg.engine import passes, progress, runtime
 from daskseg.engine.blocks import Blocks
 from daskseg.errors import InputError, UsageError, warn
 from daskseg.inputs import as_blocks
@@ -326,7 +326,7 @@ class ClusterSweep(ClusterMixin, BaseEstimator):
         ks = numbers.whole_numbers(self.k, self.required_k)
         limits = self._limits(ks)
         seed = seed_of(self.random_state)
-        with progress.recording("sweep") as log:
+        with runtime.one_blas_thread(), progress.recording("sweep") as log:
             blocks = passes.measure(as_blocks(X, sample_weight=sample_weight))
             found = sweep(blocks, ks, seed, required_k=self.required_k)
             self.recommendation_ = found.recommend(limits, self.required_k)

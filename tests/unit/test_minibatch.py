@@ -11,7 +11,7 @@ import sklearn.cluster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daskseg.cluster import KMeans, MiniBatchKMeans, batches, growing, running
+from daskseg.cluster import KMeans, MiniBatchKMeans, batches, growing, margins, running
 from daskseg.engine.blocks import Blocks
 from daskseg.errors import DasksegWarning, InputError, SchemaMismatchError, UsageError
 from tests import naive
@@ -209,8 +209,13 @@ def test_fit__starts_anew_where_the_first_batch_missed_clusters():
     assert kept.inertia_ > 1.5 * model.inertia_
 
 
+@pytest.mark.parametrize("keeps_all", [False, True])
 @pytest.mark.parametrize("beyond", [False, True])
-def test_fit__stays_exact_where_the_ranges_of_the_first_batch_mislead(beyond):
+def test_fit__stays_exact_where_the_ranges_of_the_first_batch_mislead(
+    beyond, keeps_all, monkeypatch
+):
+    if not keeps_all:
+        monkeypatch.setattr(margins, "WHOLE_BYTES", 0)
     rows = np.column_stack([blobs(n_features=2), np.zeros(3000)])
     held = {r for start, stop in batches.runs_of(3000, 200, 0) for r in range(start, stop)}
     row = next(r for r in range(3000) if r not in held)
@@ -218,6 +223,8 @@ def test_fit__stays_exact_where_the_ranges_of_the_first_batch_mislead(beyond):
     rows[row, 2] = 1e9 if beyond else 1e-7
     start = rows[:5, :].copy()
     model = fit(rows, init=start, tol=0)
+    if keeps_all:
+        assert model.n_rows_seen_ <= 3000 * 1.1
     again, _, fixed = naive.lloyd(rows, model.cluster_centers_, 2, None)
     assert fixed
     np.testing.assert_allclose(model.cluster_centers_, again, rtol=1e-12, atol=1e-20)
