@@ -83,6 +83,15 @@ def on_grid(value: float, scale: float) -> Any:  # pragma: no cover - compiled
 
 
 @compiled(inline="always")
+def _square_of(row: NDArray[Any], middle: Floats) -> float:  # pragma: no cover - compiled
+    square = 0.0
+    for f in range(len(middle)):
+        difference = np.float64(row[f]) - middle[f]
+        square += difference * difference
+    return square
+
+
+@compiled(inline="always")
 def add_row(
     row: NDArray[Any],
     weight: float,
@@ -96,11 +105,7 @@ def add_row(
     for f in range(n_features):
         total[f] += on_grid(weight * (np.float64(row[f]) - middle[f]), scales[f])
     total[n_features] += on_grid(weight, scales[n_features])
-    square = 0.0
-    if squares:
-        for f in range(n_features):
-            difference = np.float64(row[f]) - middle[f]
-            square += difference * difference
+    square = _square_of(row, middle) if squares else 0.0
     total[n_features + 1] += on_grid(weight * square, scales[n_features + 1])
 
 
@@ -139,19 +144,25 @@ def _step(
 ) -> None:  # pragma: no cover - compiled
     n_centres, n_columns = units.shape[:2]
     bits = np.zeros((n_centres, n_columns), np.uint64)
+    # What a row adds is the same in every set.
+    own = np.empty((TILE_ROWS, n_columns), np.uint64)
     pending = np.zeros(n_centres, np.int64)
     labels = np.empty(TILE_ROWS, np.int32)
     n_pending = 0
     for first in range(0, len(values), TILE_ROWS):
         n_rows = min(TILE_ROWS, len(values) - first)
         tiles.load_tile(values, first, n_rows, ready, scratch)
+        for i in range(n_rows):
+            weight = weights[first + i] if len(weights) else 1.0
+            own[i] = np.uint64(0)
+            add_row(values[first + i], weight, middle, scales, squares, own[i])
         for s in range(len(ready.starts) - 1):
             tiles.label_tile(values, first, n_rows, ready, s, scratch, labels)
             for i in range(n_rows):
-                weight = weights[first + i] if len(weights) else 1.0
                 j = ready.starts[s] + labels[i]
                 pending[j] += 1
-                add_row(values[first + i], weight, middle, scales, squares, bits[j])
+                for c in range(n_columns):
+                    bits[j, c] += own[i, c]
         n_pending += n_rows
         if n_pending > FLUSH_ROWS - TILE_ROWS:
             flush(bits, pending, counts, units)
@@ -262,7 +273,8 @@ def scratch_bytes(
 ) -> int:
     """Return the memory that `lloyd_step` takes beside a block.
 
-    A tile twice over, its scores, and the sums of each centre, high, low and pending.
+    A tile twice over, its scores and what it adds, and the sums of each centre, high, low and
+    pending.
     """
-    tile = tiles.TILE_ROWS * (8 * n_features + 4 * tiles.GROUP + 20)
+    tile = tiles.TILE_ROWS * (16 * n_features + 4 * tiles.GROUP + 36)
     return tile + n_centres * (24 * n_features + 48)

@@ -172,9 +172,8 @@ def _add(
 
 
 @compiled()
-def _score_tile(
+def _compare_tile(
     values: NDArray[Any],
-    weights: Floats,
     first: int,
     n_rows: int,
     s: int,
@@ -184,10 +183,10 @@ def _score_tile(
     lift: NDArray[np.float32],
     scatter: Floats,
     sizes: Floats,
-    scales: Floats,
-    sums: NDArray[np.int64],
+    own_sq: Floats,
+    other: Floats,
 ) -> None:  # pragma: no cover - compiled
-    """Add the silhouettes of a tile whose scores in set `s` stand in `scratch`."""
+    """Find the mean squared distance to the nearest other cluster, and that to the own mean."""
     begin, end, slots = ready.starts[s], ready.starts[s + 1], ready.slots[s]
     best, second, which = scratch.best, scratch.second, scratch.slot
     _keep_others(scratch.scores, lift[begin:end], own, best, second, which)
@@ -197,23 +196,48 @@ def _score_tile(
         j, o = begin + own[i], begin + which[i]
         bound = np.float32(4.2) * slack * ready.half[slots + which[i]] + slack * scratch.norms[i]
         bound += np.float32(8.0) * unit * lift[o] + np.float32(1e-30)
-        own_sq, other_sq = 0.0, 0.0
+        to_own_sq, to_other_sq = 0.0, 0.0
         # Both at once: each is a chain of additions in the order of the features.
         for f in range(len(row)):
             value = np.float64(row[f])
             to_own, to_other = value - ready.centres[j, f], value - ready.centres[o, f]
-            own_sq += to_own * to_own
-            other_sq += to_other * to_other
-        other = other_sq + scatter[o]
+            to_own_sq += to_own * to_own
+            to_other_sq += to_other * to_other
+        own_sq[i] = to_own_sq
+        other[i] = to_other_sq + scatter[o]
         # Written so that NaN and differences of infinities look at all clusters too.
         if not second[i] - best[i] > bound:
-            other = _least_other(row, ready.centres, begin, end, j, scatter, sizes)
+            other[i] = _least_other(row, ready.centres, begin, end, j, scatter, sizes)
+
+
+@compiled()
+def _add_tile(
+    weights: Floats,
+    first: int,
+    n_rows: int,
+    begin: int,
+    own: NDArray[np.int32],
+    scatter: Floats,
+    sizes: Floats,
+    scales: Floats,
+    own_sq: Floats,
+    other: Floats,
+    sums: NDArray[np.int64],
+) -> None:  # pragma: no cover - compiled
+    """Add the silhouettes of a tile, and its distances to the own mean."""
+    # First what runs on vectors.
+    for i in range(n_rows):
+        j = begin + own[i]
+        sq_dist = own_sq[i]
+        other[i] = _silhouette(sq_dist, scatter[j], sizes[j], other[i])
+        own_sq[i] = np.sqrt(sq_dist)
+    for i in range(n_rows):
+        j = begin + own[i]
         weight = weights[first + i] if len(weights) else 1.0
-        score = _silhouette(own_sq, scatter[j], sizes[j], other)
-        _add(weight * score, scales[0], sums[j, 0])
-        if score < 0.0:
+        _add(weight * other[i], scales[0], sums[j, 0])
+        if other[i] < 0.0:
             _add(weight, scales[0], sums[j, 1])
-        _add(weight * np.sqrt(own_sq), scales[1], sums[j, 2])
+        _add(weight * own_sq[i], scales[1], sums[j, 2])
 
 
 @compiled()
@@ -231,7 +255,8 @@ def _score(
     scales: Floats,
     sums: NDArray[np.int64],
 ) -> None:  # pragma: no cover - compiled
-    own, nearest = np.zeros(TILE_ROWS, np.int32), np.empty(TILE_ROWS, np.int32)
+    own = np.zeros(TILE_ROWS, np.int32)
+    own_sq, other = np.empty(TILE_ROWS), np.empty(TILE_ROWS)
     for first in range(0, len(values), TILE_ROWS):
         n_rows = min(TILE_ROWS, len(values) - first)
         if not len(labels):
@@ -242,10 +267,9 @@ def _score(
                 own[:n_rows] = labels[first : first + n_rows]
             else:
                 tiles.label_tile(values, first, n_rows, centres, s, room, own)
-            tiles.label_tile(values, first, n_rows, means, s, scratch, nearest)
-            _score_tile(
+            tiles.score_tile(means, s, scratch)
+            _compare_tile(
                 values,
-                weights,
                 first,
                 n_rows,
                 s,
@@ -255,7 +279,20 @@ def _score(
                 lift,
                 scatter,
                 sizes,
+                own_sq,
+                other,
+            )
+            _add_tile(
+                weights,
+                first,
+                n_rows,
+                means.starts[s],
+                own,
+                scatter,
+                sizes,
                 scales,
+                own_sq,
+                other,
                 sums,
             )
 

@@ -316,6 +316,15 @@ def label_tile(
 
 
 @compiled()
+def score_tile(ready: Ready, s: int, scratch: Scratch) -> None:  # pragma: no cover - compiled
+    """Score all centres of set `s` for a loaded tile, and nothing else; all scores are kept."""
+    begin = ready.slots[s]
+    for c in range(begin, ready.slots[s + 1], GROUP):
+        scores = scratch.scores[c - begin : c - begin + GROUP]
+        _score_four(scratch.tile, ready.narrow, ready.half, c, scores)
+
+
+@compiled()
 def _upper_distances(
     n_rows: int, ready: Ready, scratch: Scratch, upper: NDArray[np.float32]
 ) -> None:  # pragma: no cover - compiled
