@@ -10,6 +10,7 @@ import pandas as pd
 from daskseg.features.definitions import feature_records
 from daskseg.features.schemes import load_scheme
 from daskseg.kernels.prepare import FeaturePlan
+from daskseg.segments.grouping import CentreGrouping
 from daskseg.segments.model import Feature, SegmentModel, scheme_record
 
 IDENTITY: dict[str, Any] = {
@@ -76,7 +77,9 @@ def rfm_model(**changes: Any) -> SegmentModel:
             FeaturePlan("n_orders", 1.0, 20.0, 2.0, "log1p", 1.3, 0.5),
             FeaturePlan("spend_net", -20.0, 5_000.0, 150.0, "log1p", 5.0, 1.2),
         ),
-        "centres": np.array([[-1.0, 1.0, 1.0], [0.5, 0.5, 0.0], [0.5, -1.0, -1.0]]),
+        "grouping": CentreGrouping(
+            np.array([[-1.0, 1.0, 1.0], [0.5, 0.5, 0.0], [0.5, -1.0, -1.0]])
+        ),
         "outlier_dist": np.array([2.0, 1.0, 1.5]),
         "segment_names": ("Champions", "Mostly Loyal", "Long ago, one order, small spend"),
         "definitions": {"kind": "rfm", "returns": "net", "window": None},
@@ -100,7 +103,7 @@ def table_model(**changes: Any) -> SegmentModel:
             FeaturePlan("visits", -np.inf, np.inf, 5.0, "none", 5.0, 2.0, indicator=True),
             FeaturePlan("spend", 0.0, 100.0, 50.0, "none", 50.0, 25.0),
         ),
-        "centres": np.array([[1.0, 1.0, 0.0], [-1.0, -1.0, 0.5]]),
+        "grouping": CentreGrouping(np.array([[1.0, 1.0, 0.0], [-1.0, -1.0, 0.5]])),
         "outlier_dist": np.array([1.0, 1.0]),
         "segment_names": ("Higher spend", "Lower spend"),
         "definitions": {"kind": "segment", "id": "id"},

@@ -30,6 +30,7 @@ from daskseg.model_selection.sweep import Sweep, sweep
 from daskseg.pipeline.reduction import reduce_prepared
 from daskseg.preprocessing import Prepare
 from daskseg.segments import names as naming
+from daskseg.segments.grouping import CentreGrouping
 from daskseg.segments.model import Feature, SegmentModel, scheme_record
 from daskseg.segments.moves import moves_record
 from daskseg.segments.profile import (
@@ -270,7 +271,7 @@ def fit_segments(
                 )
         chosen = choose(study, prepared)
         centres = np.asarray(chosen.fitted.cluster_centers_, dtype=np.float64)
-        clustering = Clustering(positions, prepare.plan_, centres, reduction)
+        clustering = Clustering(positions, prepare.plan_, CentreGrouping(centres), reduction)
         with progress.stage("profile"):
             profile = profile_segments(
                 blocks,
@@ -280,13 +281,13 @@ def fit_segments(
                 scheme=scheme,
                 cut_points=cuts,
             )
-    order = value_order(profile)
+    order = value_order(profile, len(centres))
     profile = profile.reordered(order)
     model = SegmentModel(
         kind=study.data.kind,
         features=features,
         plan=prepare.plan_,
-        centres=clustering.centres[order],
+        grouping=clustering.grouping.reordered(order),
         outlier_dist=profile.outlier_dist,
         segment_names=("",) * len(order),
         scheme=None if scheme is None else scheme_record(scheme),

@@ -21,12 +21,12 @@ from daskseg.features.schemes import Scheme, SchemeEntry
 from daskseg.features.scores import SCORED, rfm_codes, score_values
 from daskseg.kernels.prepare import FeaturePlan, prepared_names, restore_block
 from daskseg.kernels.projection import unproject_block
-from daskseg.kernels.top_two import TopTwo, confidence, top_two
+from daskseg.segments.grouping import KINDS, Grouped, Grouping
 from daskseg.segments.reduction import Reduction, comparable
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
-ARRAYS = ("centres", "outlier_dist")
+NOISE_ID = "S0"
 REDUCTION_ARRAYS = ("component_mean", "components")
 
 
@@ -89,11 +89,12 @@ class SegmentModel:
         All of them, in the order of the feature table.
     plan : tuple of FeaturePlan
         How the active features are prepared, in their order.
-    centres : ndarray of shape (n_segments, n_prepared), float64
-        In prepared units, or along the components of `reduction`; row 0 is S1.
+    grouping : Grouping
+        In prepared units, or along the components of `reduction`; group 0 is S1.
     outlier_dist : ndarray of shape (n_segments,), float64
         The 99.5 % quantile of the distances of the members at fit.
     segment_names : tuple of str
+        With that of the noise as the last, where the grouping knows noise.
     definitions : dict
         What made the features: for a ledger the cleaning rules and the window.
     scheme : dict or None
@@ -108,7 +109,7 @@ class SegmentModel:
     kind: str
     features: tuple[Feature, ...]
     plan: tuple[FeaturePlan, ...]
-    centres: NDArray[np.float64]
+    grouping: Grouping
     outlier_dist: NDArray[np.float64]
     segment_names: tuple[str, ...]
     definitions: dict[str, Any] = field(default_factory=dict)
@@ -119,8 +120,9 @@ class SegmentModel:
 
     @property
     def segment_ids(self) -> tuple[str, ...]:
-        """S1, S2, … in the order of the centres."""
-        return tuple(f"S{number}" for number in range(1, len(self.centres) + 1))
+        """S1, S2, … in the order of the groups, and S0, the noise, where there may be any."""
+        numbered = tuple(f"S{number}" for number in range(1, len(self.grouping.centres) + 1))
+        return (*numbered, NOISE_ID) if self.grouping.has_noise else numbered
 
     @cached_property
     def active(self) -> tuple[str, ...]:
@@ -140,19 +142,19 @@ class SegmentModel:
             cells=np.array(self.scheme["cells"], dtype=np.int8),
         )
 
-    def nearest(self, active_values: NDArray[Any]) -> TopTwo:
-        """Find the two nearest segments of rows given in the units of the features.
+    def group(self, active_values: NDArray[Any]) -> Grouped:
+        """Group rows given in the units of the features.
 
         Parameters
         ----------
         active_values : ndarray of shape (n_rows, n_active)
             In the order of `active`; NaN marks a missing value.
         """
-        return top_two(comparable(active_values, self.plan, self.reduction), self.centres)
+        return self.grouping.of(comparable(active_values, self.plan, self.reduction))
 
     def centres_in_units(self) -> NDArray[np.float64]:
         """Return the centres in the units of the active features."""
-        prepared = self.centres
+        prepared = self.grouping.centres
         if self.reduction is not None:
             prepared = unproject_block(prepared, self.reduction.projection)
         return restore_block(prepared, self.plan)
@@ -177,16 +179,17 @@ class SegmentModel:
             If an active feature is missing, infinite or not made of numbers.
         """
         values = self.active_values(columns)
-        found = self.nearest(values)
+        found = self.group(values)
+        # Noise is -1: the last of the ids and names.
         ids = np.array(self.segment_ids, dtype=object)
         seconds = np.array([*self.segment_ids, None], dtype=object)
         result: dict[str, NDArray[Any]] = {
             "segment_id": ids[found.first],
             "segment_name": np.array(self.segment_names, dtype=object)[found.first],
-            "confidence": confidence(found),
+            "confidence": found.confidence,
             "second_segment_id": seconds[found.second],
-            "distance": found.first_dist,
-            "is_outlier": found.first_dist > self.outlier_dist[found.first],
+            "distance": found.distance,
+            "is_outlier": found.distance > self.outlier_dist[found.first],
         }
         if self.naming is not None and self.cut_points is not None:
             r, f, m = scores_of(columns, self.cut_points)
@@ -224,7 +227,7 @@ class SegmentModel:
 
     def save(self, path: Path) -> None:
         """Write manifest.json and one .npy file per array into a directory that exists."""
-        arrays = {name: getattr(self, name) for name in ARRAYS}
+        arrays = {**self.grouping.arrays(), "outlier_dist": self.outlier_dist}
         pca = None
         if self.reduction is not None:
             pca = {"asked": self.reduction.asked, "shares": list(self.reduction.shares)}
@@ -234,6 +237,7 @@ class SegmentModel:
             "format": "daskseg segment model",
             "format_version": FORMAT_VERSION,
             "kind": self.kind,
+            "grouping": {"kind": self.grouping.kind, **self.grouping.settings()},
             "features": [asdict(feature) for feature in self.features],
             "plan": [step.to_dict() for step in self.plan],
             "pca": pca,
@@ -299,7 +303,6 @@ def read_model(path: Path) -> SegmentModel:
         path = inner
     manifest = _read_manifest(path)
     try:
-        arrays = {name: _load_array(path, name) for name in ARRAYS}
         model = SegmentModel(
             kind=manifest["kind"],
             features=tuple(Feature(**record) for record in manifest["features"]),
@@ -310,7 +313,8 @@ def read_model(path: Path) -> SegmentModel:
             cut_points=manifest["cut_points"],
             identity=manifest["identity"],
             reduction=_read_reduction(path, manifest.get("pca")),
-            **arrays,
+            grouping=_read_grouping(path, manifest["grouping"]),
+            outlier_dist=_load_array(path, "outlier_dist"),
         )
         _check_scoring(model)
     except (
@@ -328,6 +332,13 @@ def _load_array(path: Path, name: str) -> NDArray[Any]:
     return np.asarray(np.load(path / f"{name}.npy", allow_pickle=False))
 
 
+def _read_grouping(path: Path, record: Mapping[str, Any]) -> Grouping:
+    settings = {name: value for name, value in record.items() if name != "kind"}
+    known = KINDS[record["kind"]]
+    arrays = {name: _load_array(path, name) for name in known.array_names(settings)}
+    return known.read(arrays, settings)
+
+
 def _read_reduction(path: Path, record: dict[str, Any] | None) -> Reduction | None:
     if record is None:
         return None
@@ -337,14 +348,16 @@ def _read_reduction(path: Path, record: dict[str, Any] | None) -> Reduction | No
 
 def _check_shapes(model: SegmentModel, path: Path) -> None:
     k, width = len(model.segment_names), len(prepared_names(model.plan))
-    wanted = {"centres": (k, width), "outlier_dist": (k,)}
-    found = {name: np.shape(getattr(model, name)) for name in ARRAYS}
+    n_groups, n_columns = k - model.grouping.has_noise, width
+    found = {"outlier_dist": np.shape(model.outlier_dist)}
+    wanted: dict[str, tuple[int, ...]] = {"outlier_dist": (k,)}
     if model.reduction is not None:
-        n_components = len(model.reduction.shares)
-        wanted["centres"] = (k, n_components)
-        wanted["component_mean"], wanted["components"] = (width,), (n_components, width)
+        n_columns = len(model.reduction.shares)
+        wanted["component_mean"], wanted["components"] = (width,), (n_columns, width)
         pair = (model.reduction.mean, model.reduction.components)
         found.update(zip(REDUCTION_ARRAYS, map(np.shape, pair), strict=True))
+    wanted.update(model.grouping.shapes(n_groups, n_columns))
+    found.update({name: np.shape(array) for name, array in model.grouping.arrays().items()})
     for name, shape in wanted.items():
         if found[name] != shape:
             raise ArtifactError(
@@ -355,8 +368,9 @@ def _check_shapes(model: SegmentModel, path: Path) -> None:
 
 def _check_scoring(model: SegmentModel) -> None:
     """Try what scores customers; raises as the reading of a damaged model does."""
-    if not np.isfinite(model.centres).all():
-        raise ValueError("centres holds values that are not finite")
+    for name, array in model.grouping.arrays().items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} holds values that are not finite")
     reduction = model.reduction
     if reduction is not None and not (
         np.isfinite(reduction.mean).all() and np.isfinite(reduction.components).all()
@@ -387,6 +401,7 @@ def describe_model(path: Path | str) -> dict[str, Any]:
     reduction = model.reduction
     return {
         "kind": model.kind,
+        "grouping": model.grouping.kind,
         **model.identity,
         "features": [
             {**asdict(feature), "prepare": steps.get(feature.name)} for feature in model.features
@@ -396,10 +411,12 @@ def describe_model(path: Path | str) -> dict[str, Any]:
             {
                 "segment_id": segment_id,
                 "name": name,
-                "centre": dict(zip(model.active, map(float, centre), strict=True)),
+                "centre": None
+                if segment_id == NOISE_ID
+                else dict(zip(model.active, map(float, centres[place]), strict=True)),
             }
-            for segment_id, name, centre in zip(
-                model.segment_ids, model.segment_names, centres, strict=True
+            for place, (segment_id, name) in enumerate(
+                zip(model.segment_ids, model.segment_names, strict=True)
             )
         ],
         "definitions": model.definitions,

@@ -22,8 +22,8 @@ from daskseg.features.schemes import Scheme
 from daskseg.features.scores import SCORED
 from daskseg.kernels import grid
 from daskseg.kernels.prepare import FeaturePlan
-from daskseg.kernels.top_two import top_two
 from daskseg.metrics.quantiles import group_order_statistics, order_statistics
+from daskseg.segments.grouping import Grouping
 from daskseg.segments.model import SegmentModel, scores_of
 from daskseg.segments.reduction import Reduction, comparable
 
@@ -40,27 +40,32 @@ class Clustering:
     active : tuple of int
         Columns of the feature table that are prepared.
     plan : tuple of FeaturePlan
-    centres : ndarray of shape (n_clusters, n_prepared or n_components), float64
+    grouping : Grouping
     reduction : Reduction or None
     """
 
     active: tuple[int, ...]
     plan: tuple[FeaturePlan, ...]
-    centres: NDArray[np.float64]
+    grouping: Grouping
     reduction: Reduction | None = None
+
+    @property
+    def n_labels(self) -> int:
+        """Number of groups, noise among them."""
+        return len(self.grouping.centres) + self.grouping.has_noise
 
     def prepare(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Prepare the active columns of a block, and project them where that was fitted."""
         return comparable(values[:, list(self.active)], self.plan, self.reduction)
 
     def labels(self, values: NDArray[Any]) -> NDArray[np.int32]:
-        """Return the cluster of each row."""
-        return top_two(self.prepare(values), self.centres).first
+        """Return the group of each row; noise is the last."""
+        first = self.grouping.of(self.prepare(values)).first
+        return np.where(first < 0, np.int32(len(self.grouping.centres)), first)
 
     def with_distance(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Append the distance to the own centre as a last column."""
-        found = top_two(self.prepare(values), self.centres)
-        return np.column_stack([values, found.first_dist])
+        return np.column_stack([values, self.grouping.of(self.prepare(values)).distance])
 
     def labels_before_distance(self, values: NDArray[Any]) -> NDArray[np.int32]:
         """Return the cluster of rows that carry their distance as a last column."""
@@ -246,7 +251,7 @@ def profile_segments(
     -------
     Profile
     """
-    k, d = len(clustering.centres), blocks.n_features
+    k, d = clustering.n_labels, blocks.n_features
     whole, n_valid = order_statistics(blocks, _whole_ranks)
     extended = blocks.map(clustering.with_distance, n_features=d + 1)
     grouped, _ = group_order_statistics(
@@ -288,11 +293,14 @@ def profile_segments(
     )
 
 
-def value_order(profile: Profile) -> NDArray[np.intp]:
-    """Return the clusters by falling total value (else size); ties by size, then by number."""
+def value_order(profile: Profile, n_groups: int) -> NDArray[np.intp]:
+    """Return the groups by falling total value (else size); ties by size, then by number.
+
+    What comes behind the first `n_groups`, the noise, is left out.
+    """
     sizes = profile.sizes.tolist()
     totals = sizes if profile.totals is None else profile.totals.tolist()
-    keys = [(-totals[j], -sizes[j], j) for j in range(len(sizes))]
+    keys = [(-totals[j], -sizes[j], j) for j in range(n_groups)]
     return np.array([j for _, _, j in sorted(keys)], dtype=np.intp)
 
 

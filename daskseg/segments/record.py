@@ -237,7 +237,7 @@ class _Teller:
         return {"action": action, "channel": rule.channel, "kpi": rule.kpi}
 
     def verdict(self) -> dict[str, Any]:
-        k = len(self.model.centres)
+        k = len(self.model.grouping.centres)
         share = self.profile.sizes / self.n_customers
         top, value_share = self.most_concentrated()
         if k == 1:
@@ -377,7 +377,7 @@ def build_record(found: Findings) -> dict[str, Any]:
         Plain JSON without NaN. Money is a number whose text is the exact decimal amount.
     """
     teller = _Teller(found)
-    k = len(found.model.centres)
+    k = len(found.model.segment_ids)
     return {
         "format_version": FORMAT_VERSION,
         "kind": found.model.kind,

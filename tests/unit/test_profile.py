@@ -15,6 +15,7 @@ from daskseg.engine.blocks import Blocks
 from daskseg.engine.progress import recording
 from daskseg.features.schemes import load_scheme
 from daskseg.kernels.prepare import FeaturePlan
+from daskseg.segments.grouping import CentreGrouping
 from daskseg.segments.profile import (
     Clustering,
     Profile,
@@ -29,7 +30,7 @@ PLAN = (
     FeaturePlan("c", -np.inf, np.inf, 10.0, "log1p", 2.0, 0.5),
 )
 CENTRES = np.array([[-1.0, 0.0, 0.0], [1.0, 0.5, 0.0], [0.0, 0.0, 1.0]])
-CLUSTERING = Clustering((0, 2), PLAN, CENTRES)
+CLUSTERING = Clustering((0, 2), PLAN, CentreGrouping(CENTRES))
 
 
 def table(n_rows=300, seed=0):
@@ -132,7 +133,7 @@ def test_profile_segments__reads_the_data_five_times():
 def test_profile_segments__an_empty_cluster_and_one_without_a_value():
     values = table()
     values[naive_labels(values)[0] == 0, 1] = np.nan
-    far = Clustering((0, 2), PLAN, np.vstack([CENTRES, [[90.0, 90.0, 0.0]]]))
+    far = Clustering((0, 2), PLAN, CentreGrouping(np.vstack([CENTRES, [[90.0, 90.0, 0.0]]])))
     found = profile_segments(Blocks.from_array(values), far, value=1, value_decimals=2)
     assert found.sizes[3] == found.totals[3] == found.totals[0] == 0
     for numbers in (found.means, found.quartiles, found.position):
@@ -164,7 +165,7 @@ def test_profile_segments__counts_the_rule_names_of_every_member():
     model, scheme = rfm_model(), load_scheme("rfm11")
     found = profile_segments(
         Blocks.from_array(frame.to_numpy(), columns=tuple(frame.columns), block_rows=90),
-        Clustering((0, 1, 2), model.plan, model.centres),
+        Clustering((0, 1, 2), model.plan, model.grouping),
         value=2,
         value_decimals=2,
         scheme=scheme,
@@ -191,7 +192,7 @@ def test_profile_segments__counts_the_rule_names_of_every_member():
 def test_profile_segments__about_one_member_in_200_is_an_outlier(n_rows, outliers):
     values = np.random.default_rng(0).permutation(np.arange(n_rows, dtype=float))[:, None]
     plan = (FeaturePlan("a", -np.inf, np.inf, 0.0, "none", 0.0, 1.0),)
-    clustering = Clustering((0,), plan, np.zeros((1, 1)))
+    clustering = Clustering((0,), plan, CentreGrouping(np.zeros((1, 1))))
     found = profile_segments(Blocks.from_array(values), clustering, value=None, value_decimals=0)
     assert (values[:, 0] > found.outlier_dist[0]).sum() == outliers
 
@@ -228,8 +229,8 @@ def tiny_profile(sizes, totals):
 )
 def test_value_order__by_total_then_size_then_number(sizes, totals, order):
     found = tiny_profile(sizes, totals)
-    assert value_order(found).tolist() == order
-    turned = found.reordered(value_order(found))
+    assert value_order(found, len(sizes)).tolist() == order
+    turned = found.reordered(value_order(found, len(sizes)))
     assert turned.sizes.tolist() == [sizes[j] for j in order]
     assert turned.means.ravel().tolist() == turned.outlier_dist.tolist() == order
     if totals is not None:

@@ -9,6 +9,7 @@ import pytest
 
 from daskseg.engine.blocks import Blocks
 from daskseg.features.schemes import load_scheme
+from daskseg.segments.grouping import CentreGrouping
 from daskseg.segments.names import SegmentName, name_by_rules
 from daskseg.segments.profile import Clustering, Profile, profile_segments
 from daskseg.segments.record import Findings, build_record, effects, feature_kind, profile_rows
@@ -33,7 +34,7 @@ def rfm_profile(n_rows=600):
     frame, model = rfm_customers(n_rows).drop(columns="customer_id"), rfm_model()
     return profile_segments(
         Blocks.from_array(frame.to_numpy(), columns=tuple(frame.columns)),
-        Clustering((0, 1, 2), model.plan, model.centres),
+        Clustering((0, 1, 2), model.plan, model.grouping),
         value=2,
         value_decimals=2,
         scheme=load_scheme("rfm11"),
@@ -320,7 +321,7 @@ def test_verdict__headline_by_value_by_size_and_of_one_segment():
         name: getattr(table_profile(), name)[:1]
         for name in ("sizes", "totals", "means", "quartiles", "missing", "position")
     })  # fmt: skip
-    model = table_model(centres=np.zeros((1, 3)), segment_names=("All",))
+    model = table_model(grouping=CentreGrouping(np.zeros((1, 3))), segment_names=("All",))
     found = table_findings(
         profile=one, model=model, names=[SegmentName("All", "neutral")], silhouettes=[None]
     )

@@ -244,7 +244,7 @@ def test_segmentation__takes_components_from_memory_and_dask():
     one = Segmentation(k=3, prepare={"pca": 2}).fit(frame)
     two = Segmentation(k=3, prepare={"pca": 2}).fit(dd.from_pandas(frame, npartitions=4))
     assert one.record_["pca"]["n_components"] == 2
-    assert one.model_.centres.tobytes() == two.model_.centres.tobytes()
+    assert one.model_.grouping.centres.tobytes() == two.model_.grouping.centres.tobytes()
     with dask.config.set(scheduler="synchronous"):
         assigned = two.assign(dd.from_pandas(frame, npartitions=3)).compute()
     assert assigned["segment_id"].tolist() == one.assign(frame)["segment_id"].tolist()

@@ -7,6 +7,7 @@ import pytest
 
 from daskseg.errors import ArtifactError, InputError, SchemaMismatchError, UsageError
 from daskseg.features.schemes import load_scheme
+from daskseg.segments.grouping import CentreGrouping
 from daskseg.segments.model import describe_model, read_model
 from tests.segment_models import ACTIVE, CUTS, rfm_customers, rfm_model, table_model
 
@@ -66,7 +67,9 @@ def test_score__names_every_customer_by_the_scheme():
 
 
 def test_score__a_single_segment_has_no_second():
-    model = table_model(centres=np.zeros((1, 3)), outlier_dist=np.ones(1), segment_names=("All",))
+    model = table_model(
+        grouping=CentreGrouping(np.zeros((1, 3))), outlier_dist=np.ones(1), segment_names=("All",)
+    )
     scored = model.score({"visits": np.array([7.0]), "spend": np.array([50.0])})
     assert scored["second_segment_id"].tolist() == [None]
     assert scored["confidence"].tolist() == [1.0]

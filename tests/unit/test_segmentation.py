@@ -43,7 +43,10 @@ def test_segmentation__same_segments_from_every_kind_of_frame(table, fitted):
         found = Segmentation(k=3).fit(rows)
         names = fitted.assign(rows)["segment_id"].tolist()
         assert names == expected
-        assert found.model_.centres.tolist() == Segmentation(k=3).fit(bare).model_.centres.tolist()
+        assert (
+            found.model_.grouping.centres.tolist()
+            == Segmentation(k=3).fit(bare).model_.grouping.centres.tolist()
+        )
 
 
 def test_segmentation__dask_in_gives_lazy_dask_out(table, fitted):

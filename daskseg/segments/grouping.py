@@ -1,0 +1,111 @@
+"""How a model puts customers into groups: one picklable class per kind, kept in plain arrays.
+
+Covers: the group, the second one, the distance and the confidence of rows in the units in which
+distances are taken, and what a saved model holds of that. Does not cover: fitting (see
+`pipeline.models`), the way from features to these units (see `segments.reduction`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daskseg.kernels.top_two import confidence, top_two
+
+Floats = NDArray[np.float64]
+
+
+class Grouped(NamedTuple):
+    """What a grouping says about rows.
+
+    Attributes
+    ----------
+    first : ndarray of shape (n_rows,), int32
+        The group; -1 for noise.
+    second : ndarray of shape (n_rows,), int32
+        The next best group; -1 where there is none.
+    distance : ndarray of shape (n_rows,), float64
+        To the own centre; of noise to the nearest.
+    confidence : ndarray of shape (n_rows,), float64
+        From 0 to 1.
+    """
+
+    first: NDArray[np.int32]
+    second: NDArray[np.int32]
+    distance: Floats
+    confidence: Floats
+
+
+# Arrays have no single truth value: two groupings are compared by what they save.
+@dataclass(frozen=True, eq=False)
+class Grouping:
+    """Base of groupings.
+
+    Attributes
+    ----------
+    centres : ndarray of shape (n_groups, n_columns), float64
+        What stands for each group.
+    """
+
+    kind: ClassVar[str]
+    has_noise: ClassVar[bool] = False
+    centres: Floats
+
+    def of(self, rows: Floats) -> Grouped:
+        """Group rows.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_rows, n_columns), float64
+        """
+        raise NotImplementedError
+
+    def reordered(self, order: NDArray[np.intp]) -> Self:
+        """Return the grouping with its groups in another order."""
+        raise NotImplementedError
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return what is saved as arrays."""
+        return {"centres": self.centres}
+
+    def settings(self) -> dict[str, Any]:
+        """Return what is saved as JSON besides."""
+        return {}
+
+    @classmethod
+    def array_names(cls, settings: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the names of the saved arrays."""
+        del settings
+        return ("centres",)
+
+    def shapes(self, n_groups: int, n_columns: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes that the saved arrays must have."""
+        return {"centres": (n_groups, n_columns)}
+
+    @classmethod
+    def read(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
+        """Make a grouping of what was saved."""
+        return cls(**arrays, **settings)
+
+
+@dataclass(frozen=True, eq=False)
+class CentreGrouping(Grouping):
+    """The nearest centre; confidence is 1 - d1 / d2."""
+
+    kind: ClassVar[str] = "centres"
+
+    def of(self, rows: Floats) -> Grouped:
+        """Group rows by the nearest centre; the lowest index wins a tie."""
+        found = top_two(rows, self.centres)
+        return Grouped(found.first, found.second, found.first_dist, confidence(found))
+
+    def reordered(self, order: NDArray[np.intp]) -> Self:
+        """Return the centres in another order."""
+        return type(self)(self.centres[order])
+
+
+KINDS: dict[str, type[Grouping]] = {one.kind: one for one in (CentreGrouping,)}
