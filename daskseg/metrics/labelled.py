@@ -7,6 +7,7 @@ Does not cover: scores (see `metrics.silhouette` and `metrics.dispersion`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -304,7 +305,43 @@ def label_rows(
     if on_sphere:
         rows = rows.map(unit_rows, dtype=np.float64)
     numbers, names = _numbers_of(labels, rows)
-    blocks = attach_column(rows, numbers, "labels")
+    lazy_dtype = numbers.dtype if names is None and isinstance(numbers, da.Array) else None
+    return _look(attach_column(rows, numbers, "labels"), rows, names, noise_label, lazy_dtype)
+
+
+def _append_labels(
+    values: NDArray[Any], label: Callable[[NDArray[Any]], NDArray[Any]]
+) -> NDArray[Any]:
+    return np.column_stack([values, label(values)])
+
+
+def label_blocks(
+    rows: Blocks, label: Callable[[NDArray[Any]], NDArray[Any]], *, noise_label: int
+) -> Labelled:
+    """Put labels beside rows that follow from them alone, and look at both once. One pass.
+
+    Parameters
+    ----------
+    rows : Blocks
+    label : callable
+        ``label(values) -> ndarray of int`` for a block of rows, importable.
+    noise_label : int
+        Rows with this label are left out.
+    """
+    blocks = rows.map(
+        _append_labels, label, n_features=rows.n_features + 1, dtype=np.dtype(np.float64)
+    )
+    return _look(blocks, rows, None, noise_label, np.dtype(np.int32))
+
+
+def _look(
+    blocks: Blocks,
+    rows: Blocks,
+    names: NDArray[Any] | None,
+    noise_label: Any,
+    dtype: np.dtype[Any] | None,
+) -> Labelled:
+    """Look once at rows with the numbers of their labels as a last column."""
     table: _Table = passes.reduce(
         blocks, _tabulate, _merge, name="labels", scratch=_scratch_of(blocks)
     )
@@ -323,8 +360,8 @@ def label_rows(
         kept &= table.values != _number_of(noise_label, names)
     known = table.values[kept]
     shown = known if names is None else names[known.astype(np.int64)]
-    if names is None and isinstance(numbers, da.Array):
-        shown = shown.astype(numbers.dtype)
+    if dtype is not None:
+        shown = shown.astype(dtype)
     return Labelled(
         blocks,
         shown,
