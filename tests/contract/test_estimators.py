@@ -14,6 +14,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from daskseg.cluster import KMeans, MiniBatchKMeans
 from daskseg.decomposition import PCA, IncrementalPCA
+from daskseg.mixture import GaussianMixture
 
 # Name of a check, and why it cannot pass. Empty, and meant to stay so.
 EXPECTED_FAILURES: dict[str, str] = {}
@@ -23,7 +24,15 @@ EXPECTED_FAILURES: dict[str, str] = {}
 # The check of array APIs skips itself unless SciPy is told to support them.
 @pytest.mark.filterwarnings("ignore:n_clusters=8, but:daskseg.errors.DasksegWarning")
 @parametrize_with_checks(
-    [KMeans(), MiniBatchKMeans(), PCA(), PCA(2, missing="pairwise"), IncrementalPCA()],
+    [
+        KMeans(),
+        MiniBatchKMeans(),
+        PCA(),
+        PCA(2, missing="pairwise"),
+        IncrementalPCA(),
+        GaussianMixture(),
+        GaussianMixture(2, covariance_type="diag"),
+    ],
     expected_failed_checks=lambda estimator: EXPECTED_FAILURES,
 )
 def test_estimator__passes_the_checks_of_scikit_learn(estimator, check):

@@ -43,6 +43,7 @@ RANK = {
     "features": 8,
     "preprocessing": 8,
     "cluster": 9,
+    "mixture": 10,
     "model_selection": 10,
     "segments": 11,
     "pipeline": 12,

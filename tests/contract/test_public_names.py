@@ -18,6 +18,7 @@ MODULES = (
     "daskseg.decomposition",
     "daskseg.features",
     "daskseg.metrics",
+    "daskseg.mixture",
     "daskseg.model_selection",
     "daskseg.preprocessing",
 )
