@@ -35,14 +35,12 @@ class Source(NamedTuple):
     blocks : Blocks
     extent : Extent
         Of all rows, and of any that steps on a sample are to agree with.
-    covariance_type : str
     share : float
         What a read of `blocks` counts: 0 for a sample, which is no pass over the data.
     """
 
     blocks: Blocks
     extent: Extent
-    covariance_type: str
     share: float = 1.0
 
 
@@ -61,6 +59,9 @@ class Step(NamedTuple):
     part: MixturePart
     ready: Ready
     bounds: MixtureGrid
+
+
+Take = Callable[[Ready], Step]
 
 
 def _step_block(rows: Rows, ready: Ready, bounds: MixtureGrid) -> MixturePart:
@@ -105,6 +106,14 @@ def take_step(source: Source, ready: Ready) -> Step:
     return Step(mixture_steps.log_density_of(part, bounds, weight), part, ready, bounds)
 
 
+def take_step_of(values: Floats, weights: Floats, seen: Extent, ready: Ready) -> Step:
+    """Sum rows in memory by their memberships, where no pass can be made."""
+    bounds = mixture_steps.bounds_of(ready, seen)
+    part = mixture.mixture_step(values, weights, ready, bounds)
+    weight = total_weight_of(part, bounds)
+    return Step(mixture_steps.log_density_of(part, bounds, weight), part, ready, bounds)
+
+
 @dataclass
 class Climb:
     """Where the loop ended.
@@ -137,10 +146,10 @@ class Climb:
 
 
 def climb(
-    source: Source,
+    take: Take,
+    covariance_type: str,
     start: Parameters,
     *,
-    factors: Floats | None = None,
     reg: Floats | None,
     max_iter: int,
     tol: float,
@@ -152,10 +161,10 @@ def climb(
 
     Parameters
     ----------
-    source : Source
+    take : callable
+        ``take(ready) -> Step`` over the rows.
+    covariance_type : str
     start : Parameters
-    factors : ndarray, optional
-        Of the inverses of the covariances of the start, where they are known.
     reg : ndarray of shape (n_features,), float64, or None
         None takes the default of the first step.
     max_iter : int
@@ -173,15 +182,14 @@ def climb(
     of before it. What is added to variances, and covariances that are kept from collapsing, may
     lower a log-density by as little as they change; else it never falls.
     """
-    kind = source.covariance_type
-    if factors is None:
-        factors = mixture_steps.factors_of(start.covariances, kind)
+    kind = covariance_type
+    factors = mixture_steps.factors_of(start.covariances, kind)
     found = Climb(start, factors, reg, np.zeros(len(start.weights), bool))
     for n_iter in range(1, max_iter + 1):
         if passes_left() < 1:
             found.stopped_by = "max_passes"
             break
-        step = take_step(source, mixture_steps.ready_of(found.parameters, found.factors, kind))
+        step = take(mixture_steps.ready_of(found.parameters, found.factors, kind))
         if found.reg is None:
             found.reg = mixture_steps.regularisation(step.part, step.ready, step.bounds)
         best = mixture_steps.maximise(

@@ -7,6 +7,7 @@ Covers: the estimator `GaussianMixture`. Does not cover: where its steps begin
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -18,7 +19,7 @@ from daskseg.errors import InputError, UsageError, warn
 from daskseg.inputs import as_blocks, is_lazy
 from daskseg.kernels import mixture_steps
 from daskseg.kernels.mixture_steps import COVARIANCE_TYPES
-from daskseg.mixture.climb import Climb, Source, climb
+from daskseg.mixture.climb import Climb, Source, climb, take_step
 from daskseg.mixture.model import MixtureModel, component_of
 from daskseg.mixture.starts import Given, Plan, begin
 from daskseg.parameters import check_count, check_landed, check_number, seed_of
@@ -47,10 +48,10 @@ class GaussianMixture(MixtureModel):
     max_iter : int
         Steps over all rows.
     n_init : int
-        Starts on the sample; the one of the highest likelihood there goes on.
+        Rounds of twelve starts on the sample; the one of the highest likelihood there goes on.
     init_params : {"kmeans", "k-means++", "random_from_data"}
-        Where a start on the sample takes its first clusters from: the search of
-        `daskseg.cluster.KMeans`, rows by k-means++, or rows by weight.
+        Where the starts take their first clusters from: the search of `daskseg.cluster.KMeans`
+        and eleven lesser solutions of k-means, rows by k-means++, or rows by weight.
     weights_init, means_init, precisions_init : array-like, optional
         In the shapes of `weights_`, `means_` and `precisions_`. With means no steps are taken on
         the sample; with all three no sample is drawn.
@@ -181,7 +182,8 @@ class GaussianMixture(MixtureModel):
                 return float(most - log.passes - kept_back)
 
             found = climb(
-                Source(blocks, start.extent, self.covariance_type),
+                partial(take_step, Source(blocks, start.extent)),
+                self.covariance_type,
                 start.parameters,
                 reg=start.reg,
                 max_iter=int(self.max_iter),

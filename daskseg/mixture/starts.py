@@ -1,8 +1,7 @@
 """Where the steps over all rows begin: parameters of the caller, or of a climb on a sample.
 
-Covers: first components from clusters of a weighted sample, steps on that sample, the best of
-several starts, and components that die on the way. Does not cover: steps over all rows (see
-`mixture.gaussian`).
+Covers: many starts on a part of a weighted sample, and the climb of the best on all of it. Does
+not cover: rows in memory (see `mixture.sampled`) or steps over all rows (see `mixture.gaussian`).
 """
 
 from __future__ import annotations
@@ -12,16 +11,20 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from daskseg.cluster.search import plus_plus_start, random_start, search
+from daskseg.cluster.search import search
+from daskseg.cluster.search.jobs import level_in, n_candidates
+from daskseg.cluster.search.prepare import prefix, prepare
 from daskseg.cluster.survey import sample_rows_for, survey
+from daskseg.engine import passes
 from daskseg.engine.blocks import Blocks
 from daskseg.inputs import measure_extent
-from daskseg.kernels import mixture, mixture_steps
-from daskseg.kernels.labels import labels_of
-from daskseg.kernels.mixture_steps import Maximum, Parameters
-from daskseg.kernels.moments import Extent, extent
+from daskseg.kernels import rng, weighted, weighted_starts
+from daskseg.kernels.mixture_steps import Parameters
+from daskseg.kernels.moments import Extent
 from daskseg.kernels.sample import Sample
-from daskseg.mixture.climb import Climb, Source, climb, ready_for
+from daskseg.kernels.weighted import Level
+from daskseg.mixture.climb import Climb
+from daskseg.mixture.sampled import SampledRows
 
 Floats = NDArray[np.float64]
 # Of the mean log-density: on the sample steps are cheap, and the last ones save passes.
@@ -29,9 +32,15 @@ SAMPLE_TOL = 1e-5
 MAX_SAMPLE_STEPS = 500
 # Arbitrary: so many values are 38 MiB, and are taken whole.
 _WHOLE_VALUES = 5_000_000
-# A component of a smaller share of all rows has died, and gets rows that others explain worst.
-_LEAST_SHARE = 1e-5
-_NEXT_SEED = 0x9E3779B97F4A7C15
+# Of twelve starts of 20,000 rows the best after 15 steps was among the best four at the end; on
+# half of the rows it was not.
+N_STARTS, _SHORT_STEPS = 12, 15
+_SHORT_ROWS, _SHORT_ROWS_PER_NUMBER = 20_000, 20
+# How many starts go on, on all rows of the sample.
+_N_LONG, _LONG_STEPS = 4, 25
+_LLOYD_STEPS, _LLOYD_TOL = 100, 1e-4
+# Arbitrary: below so many products per step a job takes less than starting a task.
+_SMALL_WORK = 10_000_000
 
 
 class Given(NamedTuple):
@@ -117,12 +126,18 @@ def begin(blocks: Blocks, plan: Plan) -> Start:
         start = Parameters(*plan.given)  # type: ignore[arg-type]
         return Start(start, measure_extent(blocks), plan.reg)
     found = survey(blocks, plan.seed, _n_wanted(blocks, plan.n_components))
-    rows = _Sampled(found.sample, plan)
+    sample = found.sample
+    used = sample.weights > 0
+    rows = SampledRows(sample.values[used], sample.weights[used], plan.covariance_type, plan.reg)
     if plan.given.means is not None:
         start = plan.given.over(rows.by_centres(plan.given.means))
         return Start(start, found.extent, rows.reg)
-    best = rows.best_climb(local=blocks.in_memory)
-    before = best.log_density if found.sample.is_whole else -np.inf
+    first = rows.whole
+    if plan.n_components > 1:
+        first = _best_start(sample, rows, plan, local=blocks.in_memory)
+    tol = min(SAMPLE_TOL, plan.tol)
+    best = rows.climb(plan.given.over(first), MAX_SAMPLE_STEPS, tol, in_passes=True)
+    before = best.log_density if sample.is_whole else -np.inf
     return Start(best.parameters, found.extent, rows.reg, before)
 
 
@@ -132,114 +147,56 @@ def _n_wanted(blocks: Blocks, n_components: int) -> int:
     return max(blocks.n_rows, few) if is_small else few
 
 
-class _Sampled:
-    """A sample on which components are found."""
-
-    def __init__(self, sample: Sample, plan: Plan) -> None:
-        used = sample.weights > 0
-        self.sample, self.plan, self.reg = sample, plan, plan.reg
-        self.values = np.ascontiguousarray(sample.values[used])
-        self.weights = np.ascontiguousarray(sample.weights[used])
-        self.extent = extent(self.values, self.weights, 0)
-        blocks = Blocks.from_array(self.values).with_weights(self.weights)
-        self.source = Source(blocks, self.extent, plan.covariance_type, share=0.0)
-        self._n_mended = 0
-
-    def best_climb(self, *, local: bool) -> Climb:
-        """Climb from every start, and return the end of the highest likelihood."""
-        best: Climb | None = None
-        for number in range(self.plan.n_init):
-            seed = (self.plan.seed + number * _NEXT_SEED) % 2**64
-            start = self.plan.given.over(self.by_centres(self._centres(seed, local=local)))
-            self._n_mended = 0
-            found = climb(
-                self.source,
-                start,
-                reg=self.reg,
-                max_iter=MAX_SAMPLE_STEPS,
-                tol=min(SAMPLE_TOL, self.plan.tol),
-                mend=self._mend,
-            )
-            if best is None or found.log_density > best.log_density:
-                best = found
-        assert best is not None
-        return best
-
-    def _centres(self, seed: int, *, local: bool) -> Floats:
-        k = self.plan.n_components
-        if self.plan.init == "k-means++":
-            centres = plus_plus_start(self.sample, k, seed)
-        elif self.plan.init == "random_from_data":
-            centres = random_start(self.sample, k, seed)
-        else:
-            centres = search(self.sample, [k], seed, local=local)[0].centres
-        # Fewer, if so few rows are distinct: components that share a point stay empty.
-        return np.concatenate([centres, np.repeat(centres[:1], k - len(centres), axis=0)])
-
-    def by_centres(self, centres: Floats) -> Parameters:
-        """Describe the rows of each centre by a component."""
-        labels = labels_of(self.values, centres)
-        return self._describe(centres, labels, self._pooled).parameters
-
-    @property
-    def _pooled(self) -> Floats:
-        """The covariances of one component for all rows, for components without any."""
-        middle = self.extent.low + (self.extent.high - self.extent.low) / 2
-        labels = np.zeros(len(self.values), np.int32)
-        one = self._describe(middle[None], labels, None).parameters.covariances
-        if self.plan.covariance_type == "tied":
-            return one
-        return np.repeat(one, self.plan.n_components, axis=0)
-
-    def _describe(
-        self, centres: Floats, labels: NDArray[np.int32], covariances: Floats | None
-    ) -> Maximum:
-        """Describe rows by given labels; `covariances` are those of components without rows."""
-        kind, (k, n_features) = self.plan.covariance_type, centres.shape
-        if covariances is None:
-            covariances = _unit_covariances(k, n_features, kind)
-        old = Parameters(np.full(k, 1.0 / k), centres, covariances)
-        ready = ready_for(old._replace(covariances=_unit_covariances(k, n_features, kind)), kind)
-        bounds = mixture_steps.bounds_of(ready, self.extent)
-        part = mixture.label_step(self.values, self.weights, labels, ready, bounds)
-        if self.reg is None:
-            self.reg = mixture_steps.regularisation(part, ready, bounds)
-        return mixture_steps.maximise(part, ready, bounds, old, kind, self.reg)
-
-    def _mend(self, best: Maximum) -> Parameters | None:
-        """Give the smallest dead component the rows that all others explain worst."""
-        shares = best.parameters.weights
-        number = int(np.argmin(shares))
-        k = len(shares)
-        if shares[number] >= _LEAST_SHARE or k == 1 or self._n_mended >= k:
-            return None
-        self._n_mended += 1
-        kind = self.plan.covariance_type
-        explained = mixture.log_densities(self.values, ready_for(best.parameters, kind))
-        order = np.argsort(explained, kind="stable")
-        mass = np.cumsum(self.weights[order])
-        own_share = 0.5 / k
-        n_rows = int(np.searchsorted(mass, own_share * mass[-1])) + 1
-        worst = order[:n_rows]
-        centre = self.values[worst[:1]]
-        rows = _Sampled(Sample(self.values[worst], self.weights[worst], False), self.plan)
-        rows.reg = self.reg
-        labels = np.zeros(n_rows, np.int32)
-        fresh = rows._describe(centre, labels, None).parameters
-        weights = shares * (1.0 - own_share)
-        weights[number] = own_share
-        means = best.parameters.means.copy()
-        means[number] = fresh.means[0]
-        covariances = best.parameters.covariances.copy()
-        if kind != "tied":
-            covariances[number] = fresh.covariances[0]
-        return Parameters(weights / np.cumsum(weights)[-1], means, covariances)
+def _best_start(sample: Sample, rows: SampledRows, plan: Plan, *, local: bool) -> Parameters:
+    """Climb a little from many starts on a part of the sample, further from the best of them."""
+    k, n_features = plan.n_components, rows.values.shape[1]
+    prepared = prepare(sample, plan.seed)
+    points = prefix(prepared, max(_SHORT_ROWS, _SHORT_ROWS_PER_NUMBER * k * n_features))
+    values = prepared.to_values(points.rows)
+    short = SampledRows(values, points.weights, plan.covariance_type, rows.reg)
+    level = level_in(points, np.float64)
+    n_drawn = N_STARTS * plan.n_init
+    centres = []
+    if plan.init == "kmeans":
+        centres.append(_padded(search(sample, [k], plan.seed, local=local)[0].centres, k))
+        n_drawn -= 1
+    key = rng.key_of(plan.seed)
+    centres += [prepared.to_values(_draw(level, plan, key, stream)) for stream in range(n_drawn)]
+    starts = [plan.given.over(short.by_centres(one)) for one in centres]
+    climbs = _climb_all(short, starts, _SHORT_STEPS, local=local)
+    climbs = sorted(climbs, key=lambda one: -one.log_density)[:_N_LONG]
+    starts = [one.parameters for one in climbs]
+    climbs = _climb_all(rows, starts, _LONG_STEPS, local=local)
+    return max(climbs, key=lambda one: one.log_density).parameters
 
 
-def _unit_covariances(k: int, n_features: int, covariance_type: str) -> Floats:
-    shapes: dict[str, Floats] = {
-        "full": np.broadcast_to(np.eye(n_features), (k, n_features, n_features)),
-        "tied": np.eye(n_features),
-        "diag": np.ones((k, n_features)),
-    }
-    return shapes.get(covariance_type, np.ones(k))
+def _draw(level: Level, plan: Plan, key: np.uint64, stream: int) -> Floats:
+    """Return first centres in the frame of the search."""
+    k = plan.n_components
+    if plan.init == "random_from_data":
+        places = weighted_starts.rows_by_weight(level.weights, k, key, stream)
+    else:
+        places, _ = weighted_starts.plus_plus(level, k, n_candidates(k), key, stream)
+    centres: Floats = level.rows[places].astype(np.float64)
+    if plan.init == "kmeans":
+        centres, _, _ = weighted.lloyd(level, centres, _LLOYD_STEPS, _LLOYD_TOL)
+    return centres
+
+
+def _padded(centres: Floats, k: int) -> Floats:
+    """Repeat a centre where the rows have fewer distinct points."""
+    return np.concatenate([centres, np.repeat(centres[:1], k - len(centres), axis=0)])
+
+
+def _climb_all(
+    rows: SampledRows, starts: list[Parameters], n_steps: int, *, local: bool
+) -> list[Climb]:
+    n_features = rows.values.shape[1]
+    work = rows.values.size * n_features * len(starts[0].weights) * len(starts)
+    if work < _SMALL_WORK:
+        return [_climb_from(start, rows, n_steps) for start in starts]
+    return passes.run(_climb_from, starts, rows, n_steps, name="climbs", local=local)
+
+
+def _climb_from(start: Parameters, rows: SampledRows, n_steps: int) -> Climb:
+    return rows.climb(start, n_steps, SAMPLE_TOL, in_passes=False)

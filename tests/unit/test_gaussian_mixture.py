@@ -109,8 +109,12 @@ def test_fit__of_one_component_gives_the_moments_of_the_rows(kind, shift):
 @pytest.mark.parametrize("kind", COVARIANCE_TYPES)
 @pytest.mark.parametrize("rows", [load_iris().data, load_wine().data, groups(2_000, 5, 6)])
 def test_history__never_falls(kind, rows, monkeypatch):
-    monkeypatch.setattr(starts_module, "MAX_SAMPLE_STEPS", 1)
-    model = GaussianMixture(6, covariance_type=kind, tol=0.0, max_iter=60).fit(rows)
+    for name in ("MAX_SAMPLE_STEPS", "_SHORT_STEPS", "_LONG_STEPS"):
+        monkeypatch.setattr(starts_module, name, 1)
+    model = GaussianMixture(
+        6, covariance_type=kind, tol=0.0, max_iter=60, n_init=1, init_params="random_from_data"
+    )
+    model.fit(rows)
     found = np.array([entry["log_likelihood"] for entry in model.history_])
     assert len(found) >= 5
     assert (np.diff(found) >= -1e-9 * np.abs(found[1:])).all()
