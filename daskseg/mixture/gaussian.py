@@ -31,8 +31,9 @@ INITS = ("kmeans", "k-means++", "random_from_data")
 class GaussianMixture(MixtureModel):
     """Describe rows by a mixture of normal distributions.
 
-    Expectation maximisation begins on a weighted sample in memory, and ends with exact steps
-    over all rows. The same bits come out for any chunking, scheduler and number of workers.
+    Expectation maximisation begins on a weighted sample in memory, from many starts, and ends with
+    exact steps over all rows. The same bits come out for any chunking, scheduler and number of
+    workers.
 
     Parameters
     ----------
@@ -48,10 +49,11 @@ class GaussianMixture(MixtureModel):
     max_iter : int
         Steps over all rows.
     n_init : int
-        Rounds of twelve starts on the sample; the one of the highest likelihood there goes on.
+        Rounds of sixteen starts on a part of the sample. The best of all are joined in pairs,
+        and the most likely mixture goes on.
     init_params : {"kmeans", "k-means++", "random_from_data"}
-        Where the starts take their first clusters from: the search of `daskseg.cluster.KMeans`
-        and eleven lesser solutions of k-means, rows by k-means++, or rows by weight.
+        Where the starts take their first clusters from: rows by k-means++, every other time
+        after k-means from there; k-means++ alone; or rows by weight.
     weights_init, means_init, precisions_init : array-like, optional
         In the shapes of `weights_`, `means_` and `precisions_`. With means no steps are taken on
         the sample; with all three no sample is drawn.
