@@ -44,8 +44,9 @@ class Segmentation(BaseEstimator):
 
     Parameters
     ----------
-    model : {"kmeans"}
-        Clustering method.
+    model : {"kmeans", "minibatch", "mixture"}
+        Clustering method: exact k-means, k-means in one or two reads, or normal distributions
+        with soft membership.
     k : "auto" or int
         Number of segments; "auto" chooses among those of `k_range`, with reasons.
     prepare : Prepare, mapping or None

@@ -37,6 +37,7 @@ KEYS = {
     "duplicates": ("data.duplicates", "--duplicates"),
     "non_products": ("data.non_products", "--non-products"),
     "pca": ("prepare.pca", "--pca"),
+    "model": ("model.kind", "--model"),
     "k": ("model.k", "--k"),
     "k_range": ("model.k_range", "--k-range"),
     "seed": ("model.seed", "--seed"),

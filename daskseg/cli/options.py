@@ -187,6 +187,12 @@ MinCustomers = Annotated[
         help="Nor one whose smallest segment has fewer customers. Default: 0.",
     ),
 ]
+ModelKind = Annotated[
+    str | None,
+    typer.Option(
+        "--model", metavar="kmeans|minibatch|mixture", help="Clustering method. Default: kmeans."
+    ),
+]
 Pca = Annotated[
     str | None,
     typer.Option(

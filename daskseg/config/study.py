@@ -244,7 +244,11 @@ def _reachable_most(value: float, info: ValidationInfo) -> float:
 class ModelSection(_Section):
     """How customers are grouped."""
 
-    kind: Literal["kmeans"] = Field("kmeans", description="Clustering method.")
+    kind: Literal["kmeans", "minibatch", "mixture"] = Field(
+        "kmeans",
+        description="Clustering method: kmeans (exact), minibatch (k-means in one or two reads), "
+        "mixture (normal distributions, soft membership).",
+    )
     k: Annotated[Literal["auto"] | int, BeforeValidator(read_k)] = Field(
         "auto", description=f"Number of segments, 1 to {MAX_CLUSTERS}; auto: chosen, with reasons."
     )

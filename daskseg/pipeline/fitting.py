@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from daskseg.cluster import KMeans
 from daskseg.config import Study
 from daskseg.engine import progress
 from daskseg.engine.blocks import Blocks
@@ -22,15 +21,14 @@ from daskseg.errors import DasksegWarning, InputError, UsageError
 from daskseg.features.schemes import Scheme, load_scheme
 from daskseg.features.scores import SCORED, both_cut_ranks, cut_points
 from daskseg.metrics.quantiles import order_statistics
-from daskseg.metrics.silhouette import evaluate
 from daskseg.model_selection.detail import Detail, detail
 from daskseg.model_selection.limits import BusinessLimits
 from daskseg.model_selection.recommend import Recommendation
 from daskseg.model_selection.sweep import Sweep, sweep
+from daskseg.pipeline.models import FittedModel, fit_model
 from daskseg.pipeline.reduction import reduce_prepared
 from daskseg.preprocessing import Prepare
 from daskseg.segments import names as naming
-from daskseg.segments.grouping import CentreGrouping
 from daskseg.segments.model import Feature, SegmentModel, scheme_record
 from daskseg.segments.moves import moves_record
 from daskseg.segments.profile import (
@@ -94,26 +92,23 @@ class Chosen:
     ----------
     sweep : Sweep
     advice : Recommendation
-    fitted : KMeans
-    silhouettes, below_zero : ndarray of shape (k,), float64
-        Per cluster of the exact fit.
-    detail : Detail
-        Of the exact fit.
+    model : FittedModel
+    detail : Detail or None
+        Of a model whose groups are the rows nearest to its centres.
     """
 
     sweep: Sweep
     advice: Recommendation
-    fitted: KMeans
-    silhouettes: np.ndarray[Any, np.dtype[np.float64]]
-    below_zero: np.ndarray[Any, np.dtype[np.float64]]
-    detail: Detail
+    model: FittedModel
+    detail: Detail | None
 
     def record(self, order: np.ndarray[Any, np.dtype[np.intp]]) -> dict[str, Any]:
         """Return the choice as the report's record holds it; `order` is that of the segments."""
         advice = self.advice
+        looked = None if self.detail is None else self.detail.reordered(order)
         segment_ids = [f"S{place + 1}" for place in range(len(order))]
         return {
-            "k": len(self.fitted.cluster_centers_),
+            "k": len(self.model.grouping.centres),
             "mode": advice.mode,
             "runner_up": advice.runner_up,
             "reasons": list(advice.reasons),
@@ -129,23 +124,16 @@ class Chosen:
                 {key: _finite(value) if key != "k" else value for key, value in row.items()}
                 for row in self.sweep.to_frame().to_dict("records")
             ],
-            "chosen_inertia": float(self.fitted.inertia_),
-            "moves": moves_record(self.detail.reordered(order).moves, segment_ids),
-            "sample": {"rows": self.detail.n_rows, "is_whole": self.detail.is_whole},
-        }
-
-    def facts(self) -> dict[str, Any]:
-        """Return how the exact fit went."""
-        return {
-            "inertia": float(self.fitted.inertia_),
-            "n_passes": float(self.fitted.n_passes_),
-            "n_iter": int(self.fitted.n_iter_),
-            "stopped_by": self.fitted.stopped_by_,
+            "chosen_inertia": self.model.facts["inertia"],
+            "moves": {} if looked is None else moves_record(looked.moves, segment_ids),
+            "sample": None
+            if looked is None
+            else {"rows": looked.n_rows, "is_whole": looked.is_whole},
         }
 
 
 def choose(study: Study, prepared: Blocks) -> Chosen:
-    """Try every k that the study allows, take one, and make it exact.
+    """Try every k that the study allows, take one, and fit the model with it.
 
     Three passes for the sweep, a few for the exact fit, and two for its silhouettes.
     """
@@ -157,12 +145,11 @@ def choose(study: Study, prepared: Blocks) -> Chosen:
         found = sweep(prepared, ks, settings.seed)
         advice = found.recommend(_limits(study), required)
     with progress.stage("fit"):
-        fitted = found.finish(advice.k, prepared)
-        centres = np.asarray(fitted.cluster_centers_, dtype=np.float64)
-        final = evaluate(prepared, [centres], found.survey.extent)
-        looked = detail(found, centres, final.clusters)
-    scores = final.silhouettes[0]
-    return Chosen(found, advice, fitted, scores.of_clusters, scores.below_zero, looked)
+        model = fit_model(settings.kind, advice.k, prepared, found)
+        looked = None
+        if model.clusters is not None:
+            looked = detail(found, model.grouping.centres, model.clusters)
+    return Chosen(found, advice, model, looked)
 
 
 def _finite(value: Any) -> float | None:
@@ -270,8 +257,8 @@ def fit_segments(
                     prepared, prepare.plan_, study.prepare.pca, scratch
                 )
         chosen = choose(study, prepared)
-        centres = np.asarray(chosen.fitted.cluster_centers_, dtype=np.float64)
-        clustering = Clustering(positions, prepare.plan_, CentreGrouping(centres), reduction)
+        grouping = chosen.model.grouping
+        clustering = Clustering(positions, prepare.plan_, grouping, reduction)
         with progress.stage("profile"):
             profile = profile_segments(
                 blocks,
@@ -281,13 +268,13 @@ def fit_segments(
                 scheme=scheme,
                 cut_points=cuts,
             )
-    order = value_order(profile, len(centres))
+    order = value_order(profile, len(grouping.centres))
     profile = profile.reordered(order)
     model = SegmentModel(
         kind=study.data.kind,
         features=features,
         plan=prepare.plan_,
-        grouping=clustering.grouping.reordered(order),
+        grouping=grouping.reordered(order),
         outlier_dist=profile.outlier_dist,
         segment_names=("",) * len(order),
         scheme=None if scheme is None else scheme_record(scheme),
@@ -295,21 +282,25 @@ def fit_segments(
         reduction=reduction,
     )
     names = _names(study, model, profile, scheme)
-    looked = chosen.detail.reordered(order)
+    looked = None if chosen.detail is None else chosen.detail.reordered(order)
     model = replace(model, segment_names=tuple(name.name for name in names))
     return Fitted(
         model=model.renamed(study.label.names),
         profile=profile,
         names=tuple(names),
-        silhouettes=tuple(_finite(value) for value in chosen.silhouettes[order]),
-        below_zero=tuple(_finite(value) for value in chosen.below_zero[order]),
-        quantiles=tuple(None if np.isnan(row).any() else row.tolist() for row in looked.quantiles),
-        jaccards=tuple(_finite(value) for value in looked.jaccards),
+        silhouettes=tuple(_finite(value) for value in chosen.model.silhouettes[order]),
+        below_zero=tuple(_finite(value) for value in chosen.model.below_zero[order]),
+        quantiles=() if looked is None else _quantiles(looked),
+        jaccards=() if looked is None else tuple(_finite(value) for value in looked.jaccards),
         choice=chosen.record(order),
         curve=chosen.sweep.to_frame(),
         notices=_notices(caught),
-        facts={"kind": study.model.kind, **chosen.facts()},
+        facts={"kind": study.model.kind, **chosen.model.facts},
     )
+
+
+def _quantiles(looked: Detail) -> tuple[list[float] | None, ...]:
+    return tuple(None if np.isnan(row).any() else row.tolist() for row in looked.quantiles)
 
 
 def _notices(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:

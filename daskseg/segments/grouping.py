@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from daskseg.kernels import mixture, mixture_steps
+from daskseg.kernels.mixture_steps import Parameters
 from daskseg.kernels.top_two import confidence, top_two
 
 Floats = NDArray[np.float64]
@@ -38,6 +41,14 @@ class Grouped(NamedTuple):
     second: NDArray[np.int32]
     distance: Floats
     confidence: Floats
+
+
+def dist_to(rows: Floats, centres: Floats, labels: NDArray[np.int32]) -> Floats:
+    """Return the Euclidean distance of each row to one of the centres."""
+    square = np.zeros(len(rows))
+    for column, coordinates in zip(rows.T, centres.T, strict=True):
+        square += (column - coordinates[labels]) ** 2
+    return np.sqrt(square)
 
 
 # Arrays have no single truth value: two groupings are compared by what they save.
@@ -108,4 +119,62 @@ class CentreGrouping(Grouping):
         return type(self)(self.centres[order])
 
 
-KINDS: dict[str, type[Grouping]] = {one.kind: one for one in (CentreGrouping,)}
+@dataclass(frozen=True, eq=False)
+class MixtureGrouping(Grouping):
+    """The normal component of the largest membership, which is the confidence.
+
+    Attributes
+    ----------
+    centres : as of `Grouping`
+        Means of the components.
+    shares : ndarray of shape (n_groups,), float64
+        Above zero.
+    factors : ndarray of shape (n_groups, n_columns, n_columns), float64
+        Upper triangles F with ``F @ F.T`` the inverse of a covariance.
+    """
+
+    kind: ClassVar[str] = "mixture"
+    shares: Floats
+    factors: Floats
+
+    def of(self, rows: Floats) -> Grouped:
+        """Group rows by the largest membership; the lowest index wins a tie."""
+        found = mixture.memberships(rows, self._ready)
+        first = found.argmax(axis=1).astype(np.int32)
+        largest = np.take_along_axis(found, first[:, None], axis=1)[:, 0]
+        np.put_along_axis(found, first[:, None], -1.0, axis=1)
+        second = found.argmax(axis=1).astype(np.int32)
+        if len(self.centres) == 1:
+            second[:] = -1
+        return Grouped(first, second, dist_to(rows, self.centres, first), largest)
+
+    @cached_property
+    def _ready(self) -> mixture.Ready:
+        return mixture_steps.ready_of(
+            Parameters(self.shares, self.centres, self.factors), self.factors, "full"
+        )
+
+    def reordered(self, order: NDArray[np.intp]) -> Self:
+        """Return the components in another order."""
+        return type(self)(self.centres[order], self.shares[order], self.factors[order])
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays of the class."""
+        return {"centres": self.centres, "shares": self.shares, "factors": self.factors}
+
+    @classmethod
+    def array_names(cls, settings: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the names of the arrays of the class."""
+        del settings
+        return ("centres", "shares", "factors")
+
+    def shapes(self, n_groups: int, n_columns: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes that the saved arrays must have."""
+        return {
+            "centres": (n_groups, n_columns),
+            "shares": (n_groups,),
+            "factors": (n_groups, n_columns, n_columns),
+        }
+
+
+KINDS: dict[str, type[Grouping]] = {one.kind: one for one in (CentreGrouping, MixtureGrouping)}

@@ -198,6 +198,7 @@ COMMON_FLAGS = [
     (("--currency", "EUR"), "project.currency", "EUR"),
     (("--pca", "0.9"), "prepare.pca", 0.9),
     (("--pca", "3"), "prepare.pca", 3),
+    (("--model", "minibatch"), "model.kind", "minibatch"),
     (("--k", "5"), "model.k", 5),
     (("--k", "auto"), "model.k", "auto"),
     (("--k-range", "3:8"), "model.k_range", [3, 8]),

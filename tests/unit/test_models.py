@@ -1,0 +1,129 @@
+"""Kinds of models in studies: what they find, that they can be saved, and what the record says."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from daskseg import Segmentation, load_model
+from daskseg.errors import ArtifactError, UsageError
+from daskseg.mixture import GaussianMixture
+from daskseg.pipeline.models import FITS
+from daskseg.segments.grouping import KINDS, CentreGrouping, MixtureGrouping
+
+NAMES = ["visits", "minutes"]
+BARE = {"winsor": 0.0, "log1p": [], "scale": "none"}
+
+
+def rows_of(n_each=60, seed=5):
+    rng = np.random.default_rng(seed)
+    centres = np.array([[2.0, 40.0], [30.0, 45.0], [60.0, 90.0]])
+    return np.repeat(centres, n_each, axis=0) + rng.normal(size=(3 * n_each, 2))
+
+
+def crossed(n_each=400):
+    """Two long clouds that cross: only covariances tell them apart."""
+    rng = np.random.default_rng(1)
+    long = rng.normal(size=(2, n_each, 2)) * [12.0, 0.5]
+    long[1] = long[1, :, ::-1]
+    return np.concatenate(long)
+
+
+@pytest.mark.parametrize("kind", FITS)
+def test_segmentation__every_kind_finds_what_stands_apart(kind, tmp_path):
+    table = pd.DataFrame(rows_of(), columns=NAMES)
+    found = Segmentation(kind, k="auto", value="visits").fit(table)
+    scored = found.assign(table)
+    assert list(found.names_) == ["S1", "S2", "S3"]
+    assert scored["segment_id"].tolist() == ["S3"] * 60 + ["S2"] * 60 + ["S1"] * 60
+    assert scored["confidence"].between(0.8, 1.0).all()
+    record = json.loads(json.dumps(found.record_, allow_nan=False))
+    assert record["run"]["model"]["kind"] == kind
+    assert [segment["customers"] for segment in record["segments"]] == [60, 60, 60]
+    assert min(segment["silhouette"] for segment in record["segments"]) > 0.9
+    found.report(tmp_path / "report.html")
+    again = load_model(found.save(tmp_path / "model")).assign(table)
+    pd.testing.assert_frame_equal(again, scored)
+
+
+@pytest.mark.parametrize("kind", FITS)
+def test_segmentation__keeps_its_bits_under_any_cut(kind):
+    dd = pytest.importorskip("dask.dataframe")
+    table = pd.DataFrame(rows_of(), columns=NAMES)
+    wanted = Segmentation(kind, k=3).fit(table).model_.grouping.arrays()
+    for n_partitions in (2, 7):
+        lazy = dd.from_pandas(table, npartitions=n_partitions)
+        found = Segmentation(kind, k=3).fit(lazy).model_.grouping.arrays()
+        assert {name: array.tobytes() for name, array in found.items()} == {
+            name: array.tobytes() for name, array in wanted.items()
+        }
+
+
+def test_mixture__groups_as_the_estimator_does():
+    rows = crossed()
+    found = Segmentation("mixture", k=2, prepare=BARE).fit(pd.DataFrame(rows, columns=NAMES))
+    fitted = GaussianMixture(2, random_state=0).fit(rows)
+    shares = fitted.predict_proba(rows)
+    grouped = found.model_.grouping.of(rows)
+    np.testing.assert_allclose(grouped.confidence, shares.max(axis=1), rtol=1e-9)
+    # Segments are numbered by size, components as they were found.
+    table = np.zeros((2, 2), int)
+    np.add.at(table, (grouped.first, shares.argmax(axis=1)), 1)
+    assert sorted(np.count_nonzero(table, axis=1)) == [1, 1]
+    np.testing.assert_array_equal(grouped.second, 1 - grouped.first)
+    centres = found.model_.grouping.centres[grouped.first]
+    np.testing.assert_allclose(grouped.distance, np.linalg.norm(rows - centres, axis=1))
+    assert found.record_["choice"]["sample"] is None
+    assert found.record_["segments"][0]["silhouette_quantiles"] is None
+
+
+def test_mixture__one_group_has_no_second():
+    alone = MixtureGrouping(np.zeros((1, 1)), np.ones(1), np.ones((1, 1, 1)))
+    found = alone.of(np.array([[0.0], [3.0]]))
+    assert found.first.tolist() == [0, 0]
+    assert found.second.tolist() == [-1, -1]
+    assert found.distance.tolist() == [0.0, 3.0]
+    assert found.confidence.tolist() == [1.0, 1.0]
+
+
+def test_centres__distance_and_confidence_by_hand():
+    found = CentreGrouping(np.array([[0.0], [4.0]])).of(np.array([[1.0], [4.0]]))
+    assert found.first.tolist() == [0, 1]
+    assert found.second.tolist() == [1, 0]
+    assert found.distance.tolist() == [1.0, 0.0]
+    assert found.confidence.tolist() == [1.0 - 1.0 / 3.0, 1.0]
+
+
+def test_groupings__turn_with_the_order_of_their_groups():
+    order = np.array([1, 0])
+    rows = np.array([[0.1], [3.8], [2.2]])
+    for grouping in (
+        CentreGrouping(np.array([[0.0], [4.0]])),
+        MixtureGrouping(
+            np.array([[0.0], [4.0]]), np.array([0.25, 0.75]), np.array([[[1.0]], [[2.0]]])
+        ),
+    ):
+        before, after = grouping.of(rows), grouping.reordered(order).of(rows)
+        np.testing.assert_array_equal(after.first, 1 - before.first)
+        np.testing.assert_array_equal(after.confidence, before.confidence)
+        shapes = {name: array.shape for name, array in grouping.arrays().items()}
+        assert shapes == grouping.shapes(2, 1)
+        assert KINDS[grouping.kind] is type(grouping)
+
+
+def test_load_model__refuses_a_kind_that_it_does_not_know(tmp_path):
+    table = pd.DataFrame(rows_of(10), columns=NAMES)
+    folder = Segmentation(k=3).fit(table).save(tmp_path / "model")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["grouping"]["kind"] = "oracle"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ArtifactError, match="damaged: KeyError: 'oracle'"):
+        load_model(folder)
+
+
+def test_segmentation__refuses_a_kind_that_has_not_landed():
+    with pytest.raises(UsageError, match=r"model\.kind: .oracle. is not known"):
+        Segmentation("oracle", k=3).fit(pd.DataFrame(rows_of(10), columns=NAMES))
