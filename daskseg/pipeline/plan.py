@@ -53,9 +53,13 @@ PASSES: dict[str, Range] = {
     "cut-points": (2, 4),  # of the R, F and M scores
     "components": (2, 3),
     "choose-k": (3, 3.2),  # ranges with sample, sums, silhouettes; a pilot of large samples
-    "fit": (3, 5),  # steps 1-3, and 2 for the silhouettes
     "profile": (5, 9),  # quantiles of all and of segments 2-4 each, sums 1
     "score": (1, 1),
+}
+FIT_PASSES: dict[str, Range] = {
+    "kmeans": (3, 5),  # steps 1-3, and 2 for the silhouettes
+    "minibatch": (3, 6),  # batches 1-3, error and silhouettes 2-3
+    "mixture": (5, 9),  # ranges 1, steps 1-5, silhouettes 3
 }
 # Of a larger sample a search works on so many rows for most of its time.
 SEARCHED_ROWS = 30_000
@@ -352,7 +356,7 @@ def _fit_stages(
     return [
         *stages,
         stage("choose-k", PASSES["choose-k"], n_active, speed.prepare + sweep_label, search_s),
-        stage("fit", PASSES["fit"], n_active, speed.prepare + speed.label),
+        stage("fit", FIT_PASSES[study.model.kind], n_active, speed.prepare + speed.label),
         stage("profile", PASSES["profile"], n_all, speed.prepare * n_all / n_active),
         stage("score", PASSES["score"], n_all, speed.prepare + speed.label + ID_S),
         Stage("report", (0, 0), 0, (REPORT_S, SLACK * REPORT_S), features_peak),

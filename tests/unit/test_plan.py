@@ -17,7 +17,7 @@ from daskseg.engine import memory
 from daskseg.errors import InputError, MemoryBudgetError
 from daskseg.pipeline import plan as planning
 from daskseg.pipeline import run_study
-from daskseg.pipeline.plan import PASSES, plan_study
+from daskseg.pipeline.plan import FIT_PASSES, PASSES, plan_study
 
 STAGES = ("prepare", "choose-k", "fit", "profile", "score", "report")
 
@@ -50,8 +50,9 @@ def study_of(source, **sections):
     return Study.from_dict({"data": data, **sections})
 
 
-def test_plan_study__bounds_what_the_study_then_does(fast_probe, ledger, tmp_path):
-    study = study_of(ledger, model={"k_range": [2, 4]})
+@pytest.mark.parametrize("kind", FIT_PASSES)
+def test_plan_study__bounds_what_the_study_then_does(fast_probe, ledger, tmp_path, kind):
+    study = study_of(ledger, model={"kind": kind, "k_range": [2, 4]})
     with dask.config.set(scheduler="sync"):
         planned = plan_study(study)
         run_study(study, tmp_path / "out")
