@@ -1,8 +1,9 @@
 """One step of expectation maximisation on one block: memberships, and exact sums by component.
 
 Covers: log-densities of normal components, memberships by log-sum-exp in float64, and sums of
-memberships, weighted differences and their products. Does not cover: the next parameters (see
-`kernels.mixture_steps`) or passes.
+memberships, weighted differences and their products. Does not cover: memberships for
+their own sake (see `kernels.mixture_scores`) or the next parameters (see
+`kernels.mixture_steps`).
 
 Sums are taken about the means of the step (nothing cancels), as integers of 50 bits of each
 term's bound: exact in any order. With R the range of a feature about a mean, an entry of a
@@ -141,7 +142,7 @@ def _exp(value: float) -> float:  # pragma: no cover - compiled
 
 
 @compiled()
-def _load_tile(
+def load_tile(
     values: NDArray[Any], first: int, n_rows: int, tile: Floats
 ) -> None:  # pragma: no cover - compiled
     """Put rows into the tile, features first; rows that are not there repeat the first one."""
@@ -191,7 +192,7 @@ def _add_squares(
 
 
 @compiled()
-def _score_tile(
+def score_tile(
     tile: Floats, ready: Ready, shifted: Floats, white: Floats, scores: Floats
 ) -> None:  # pragma: no cover - compiled
     """Fill in the log of share times density, of shape (n_components, TILE_ROWS)."""
@@ -220,9 +221,7 @@ def _score_tile(
 
 
 @compiled()
-def _exponentiate(
-    scores: Floats, top: Floats, total: Floats
-) -> None:  # pragma: no cover - compiled
+def exponentiate(scores: Floats, top: Floats, total: Floats) -> None:  # pragma: no cover - compiled
     """Turn scores into their exponentials over the largest one; fill in that one and the sum."""
     top[:] = scores[0]
     for k in range(1, len(scores)):
@@ -312,9 +311,9 @@ def _step(
             for i in range(n_rows):
                 scores[labels[first + i], i] = 1.0
         else:
-            _load_tile(values, first, n_rows, tile)
-            _score_tile(tile, ready, shifted, white, scores)
-            _exponentiate(scores, top, total)
+            load_tile(values, first, n_rows, tile)
+            score_tile(tile, ready, shifted, white, scores)
+            exponentiate(scores, top, total)
         for i in range(n_rows):
             weight = weights[first + i] if len(weights) else 1.0
             if len(labels) == 0:
@@ -341,28 +340,6 @@ def _step(
         if n_waiting[k]:
             _flush(rows[k], shares[k], is_diagonal, columns, heavy, units[k])
     return high, low, is_sound
-
-
-@compiled()
-def _score_rows(
-    values: NDArray[Any], ready: Ready, log_density: Floats, shares: Floats
-) -> None:  # pragma: no cover - compiled
-    """Fill in log-densities and, with room for them, memberships of all rows."""
-    n_components, n_features = ready.means.shape
-    tile, shifted = np.empty((n_features, TILE_ROWS)), np.empty((n_features, TILE_ROWS))
-    white = np.empty((n_features, TILE_ROWS))
-    scores = np.empty((n_components, TILE_ROWS))
-    top, total = np.empty(TILE_ROWS), np.empty(TILE_ROWS)
-    for first in range(0, len(values), TILE_ROWS):
-        n_rows = min(TILE_ROWS, len(values) - first)
-        _load_tile(values, first, n_rows, tile)
-        _score_tile(tile, ready, shifted, white, scores)
-        _exponentiate(scores, top, total)
-        for i in range(n_rows):
-            log_density[first + i] = top[i] + np.log(total[i])
-            if len(shares):
-                for k in range(n_components):
-                    shares[first + i, k] = scores[k, i] / total[i]
 
 
 def _n_terms(ready: Ready) -> int:
@@ -433,32 +410,6 @@ def label_step(
 def merge_mixtures(a: MixturePart, b: MixturePart) -> MixturePart:
     """Add the sums of two blocks."""
     return MixturePart(a.n_rows + b.n_rows, a.units + b.units, a.log_density + b.log_density)
-
-
-def log_densities(values: NDArray[Any], ready: Ready) -> Floats:
-    """Return the log-density of each row, of shape (n_rows,)."""
-    found = np.empty(len(values))
-    _score_rows(np.ascontiguousarray(values), ready, found, np.empty((0, 0)))
-    return found
-
-
-def memberships(values: NDArray[Any], ready: Ready) -> Floats:
-    """Return the membership of each row in each component.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n_rows, n_features), float32 or float64
-        Finite.
-    ready : Ready
-
-    Returns
-    -------
-    ndarray of shape (n_rows, n_components), float64
-        Rows sum to one.
-    """
-    shares = np.empty((len(values), len(ready.offsets)))
-    _score_rows(np.ascontiguousarray(values), ready, np.empty(len(values)), shares)
-    return shares
 
 
 def scratch_bytes(

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskseg.engine import passes
-from daskseg.kernels import mixture
+from daskseg.kernels import mixture_scores
 from daskseg.kernels.mixture_steps import Parameters
 from daskseg.mixture.climb import Climb, ready_for
 from daskseg.mixture.sampled import SampledRows
@@ -62,7 +62,7 @@ def join(pair: Pair, rows: SampledRows) -> Parameters:
     )
     step = -(-len(rows.values) * 2 * k // _PRUNED_VALUES)
     values, heavy = rows.values[::step], rows.weights[::step]
-    shares = mixture.memberships(values, ready_for(both, rows.covariance_type))
+    shares = mixture_scores.memberships(values, ready_for(both, rows.covariance_type))
     alive, weights = prune(shares, heavy, both.weights, k)
     if rows.covariance_type != "tied":
         covariances = covariances[alive]

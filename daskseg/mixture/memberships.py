@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from daskseg.engine import passes
 from daskseg.engine.blocks import Blocks, Rows
 from daskseg.inputs import as_blocks
-from daskseg.kernels import grid, mixture, mixture_steps
+from daskseg.kernels import grid, mixture_scores, mixture_steps
 from daskseg.kernels.grid import GridSum
 from daskseg.kernels.mixture import Ready
 from daskseg.kernels.moments import Extent
@@ -74,10 +74,10 @@ def _fit_block(
     total = GridSum(np.zeros(3, object), np.zeros(3, object))
     for start in range(0, len(rows.values), step):
         piece, own = rows.values[start : start + step], heavy[start : start + step]
-        found = mixture.log_densities(piece, ready)
+        found = mixture_scores.log_densities(piece, ready)
         entropy = np.zeros(len(piece))
         if with_entropy:
-            entropy = _entropies(mixture.memberships(piece, ready))
+            entropy = _entropies(mixture_scores.memberships(piece, ready))
         columns = np.column_stack([own * found, own * entropy, own])
         total = grid.add(total, grid.sum_columns(columns, exponents))
     return total
@@ -112,7 +112,7 @@ def measure_fit(blocks: Blocks, ready: Ready, seen: Extent, *, with_entropy: boo
 
 def top_memberships(values: NDArray[Any], ready: Ready, n: int) -> NDArray[Any]:
     """Return the largest memberships of each row, largest first; as `compact_dtype`."""
-    shares = mixture.memberships(values, ready)
+    shares = mixture_scores.memberships(values, ready)
     order = np.argsort(-shares, axis=1, kind="stable")[:, :n]
     found = np.empty(len(values), compact_dtype(n))
     found["component"] = order
@@ -141,7 +141,7 @@ def _count_block(rows: Rows, ready: Ready) -> _Counts:
     sums = GridSum(zeros, zeros)
     ones = np.ones(len(zeros), np.int64)
     for start in range(0, len(rows.values), step):
-        shares = mixture.memberships(rows.values[start : start + step], ready)
+        shares = mixture_scores.memberships(rows.values[start : start + step], ready)
         label = shares.argmax(axis=1)
         largest = shares[np.arange(len(shares)), label]
         kind = np.where(largest >= CORE, 0, np.where(largest >= FRINGE, 1, 2))

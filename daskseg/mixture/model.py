@@ -17,7 +17,7 @@ from daskseg.engine import passes
 from daskseg.errors import UsageError
 from daskseg.estimator import RowsEstimator
 from daskseg.inputs import as_blocks, map_rows, measure_extent
-from daskseg.kernels import mixture, mixture_steps, rng
+from daskseg.kernels import mixture_scores, mixture_steps, rng
 from daskseg.kernels.mixture import Ready
 from daskseg.kernels.mixture_steps import Parameters
 from daskseg.mixture.memberships import (
@@ -72,7 +72,7 @@ class MixtureModel(DensityMixin, RowsEstimator):
             Rows sum to one.
         """
         check_is_fitted(self, "weights_")
-        return self._map(X, mixture.memberships, len(self.weights_), np.float64)
+        return self._map(X, mixture_scores.memberships, len(self.weights_), np.float64)
 
     def score_samples(self, X: Any) -> Any:
         """Compute the log-density of each row.
@@ -81,7 +81,7 @@ class MixtureModel(DensityMixin, RowsEstimator):
         -------
         ndarray or lazy dask Array of shape (n_rows,), float64
         """
-        return self._map(X, mixture.log_densities, None, np.float64)
+        return self._map(X, mixture_scores.log_densities, None, np.float64)
 
     def memberships(self, X: Any, n: int = 3) -> Any:
         """Return the largest memberships of each row in four bytes each, instead of all.
@@ -219,5 +219,5 @@ def _apply(values: NDArray[Any], func: Any, ready: Ready) -> Any:
 
 def component_of(values: NDArray[Any], ready: Ready) -> NDArray[np.int32]:
     """Return the component of the largest membership of each row, the first of equals."""
-    shares = mixture.memberships(values, ready)
+    shares = mixture_scores.memberships(values, ready)
     return np.asarray(shares.argmax(axis=1), dtype=np.int32)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daskseg.engine.blocks import Blocks
-from daskseg.kernels import mixture, mixture_steps
+from daskseg.kernels import mixture, mixture_scores, mixture_steps
 from daskseg.kernels.labels import labels_of
 from daskseg.kernels.mixture import MixtureGrid, MixturePart, Ready
 from daskseg.kernels.mixture_steps import Maximum, Parameters
@@ -102,7 +102,9 @@ class SampledRows:
 
     def worst(self, model: Parameters, share: float) -> Parameters:
         """Describe the rows that a mixture explains worst, of so much of all weight."""
-        explained = mixture.log_densities(self.values, ready_for(model, self.covariance_type))
+        explained = mixture_scores.log_densities(
+            self.values, ready_for(model, self.covariance_type)
+        )
         order = np.argsort(explained, kind="stable")
         mass = np.cumsum(self.weights[order])
         chosen = order[: int(np.searchsorted(mass, share * mass[-1])) + 1]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
 from daskseg.errors import InputError
-from daskseg.kernels import mixture, mixture_steps
+from daskseg.kernels import mixture, mixture_scores, mixture_steps
 from daskseg.kernels.mixture_steps import COVARIANCE_TYPES, Parameters
 from daskseg.kernels.moments import extent
 
@@ -72,16 +72,19 @@ def test_densities__equal_those_of_scipy(kind, n_rows):
     joint = log_joint(rows, model, kind)
     expected = np.logaddexp.reduce(joint, axis=1)
     ready = ready_for(model, kind)
-    np.testing.assert_allclose(mixture.log_densities(rows, ready), expected, rtol=1e-12)
+    np.testing.assert_allclose(mixture_scores.log_densities(rows, ready), expected, rtol=1e-12)
     np.testing.assert_allclose(
-        mixture.memberships(rows, ready), np.exp(joint - expected[:, None]), rtol=1e-9, atol=1e-300
+        mixture_scores.memberships(rows, ready),
+        np.exp(joint - expected[:, None]),
+        rtol=1e-9,
+        atol=1e-300,
     )
 
 
 def test_memberships__far_from_all_components_are_right():
     model = Parameters(np.array([0.5, 0.5]), np.array([[0.0], [1.0]]), np.ones((2, 1, 1)))
     rows = np.array([[1e3], [-1e3], [0.5]])
-    shares = mixture.memberships(rows, ready_for(model, "full"))
+    shares = mixture_scores.memberships(rows, ready_for(model, "full"))
     np.testing.assert_allclose(shares[2], [0.5, 0.5])
     np.testing.assert_array_equal(shares[0] > 0.5, [False, True])
     assert np.isfinite(shares).all()
@@ -100,7 +103,7 @@ def test_step__leads_to_the_parameters_by_definition(kind, shift, weighted):
     part, ready, bounds = step(rows, model, kind, weights)
     best = mixture_steps.maximise(part, ready, bounds, model, kind, np.full(4, 0.1))
     near = rows - shift
-    shares = mixture.memberships(rows, ready) * heavy[:, None]
+    shares = mixture_scores.memberships(rows, ready) * heavy[:, None]
     sizes = shares.sum(axis=0)
     means = shares.T @ near / sizes[:, None]
     full = np.array(
@@ -119,7 +122,7 @@ def test_step__leads_to_the_parameters_by_definition(kind, shift, weighted):
     np.testing.assert_allclose(best.parameters.weights, sizes / sizes.sum(), rtol=1e-12)
     np.testing.assert_allclose(best.parameters.means - shift, means, rtol=1e-10, atol=1e-7)
     np.testing.assert_allclose(best.parameters.covariances, expected, rtol=1e-6, atol=1e-9)
-    mean = np.average(mixture.log_densities(rows, ready), weights=heavy)
+    mean = np.average(mixture_scores.log_densities(rows, ready), weights=heavy)
     found = mixture_steps.log_density_of(part, bounds, float(heavy.sum()))
     assert found == pytest.approx(mean, rel=1e-12)
 
@@ -152,9 +155,9 @@ def test_step__has_the_same_sums_for_any_blocks_in_any_order(cuts, kind):
 def test_memberships__do_not_depend_on_the_place_of_a_row():
     rows = np.random.default_rng(0).normal(size=(600, 5))
     ready = ready_for(model_for("full", d=5), "full")
-    whole = mixture.memberships(rows, ready)
+    whole = mixture_scores.memberships(rows, ready)
     for first in (0, 1, 7, 300, 599):
-        assert mixture.memberships(rows[first:], ready).tobytes() == whole[first:].tobytes()
+        assert mixture_scores.memberships(rows[first:], ready).tobytes() == whole[first:].tobytes()
 
 
 def test_step__refuses_values_outside_the_measured_range():
