@@ -420,8 +420,9 @@ def scratch_bytes(
 ) -> int:
     """Return the memory that `mixture_step` takes beside a block of contiguous rows.
 
-    Three tiles, their scores, the waiting rows of each component, and the sums.
+    Three tiles, their scores, the waiting rows of each component, its factor, and the sums.
     """
     tiles = TILE_ROWS * 8 * (3 * n_features + n_centres + 2)
     waiting = WAIT_ROWS * 8 * (n_centres * (n_features + 1) + n_features + 2)
-    return tiles + waiting + n_centres * 8 * (n_features + 1) * (n_features + 2)
+    sums = n_centres * 8 * (n_features + 1) * (n_features + 2)
+    return tiles + waiting + sums + n_centres * 8 * n_features**2

@@ -29,7 +29,7 @@ from daskseg.mixture.sampled import SampledRows
 Floats = NDArray[np.float64]
 # Of the mean log-density: on the sample steps are cheap, and the last ones save passes.
 SAMPLE_TOL = 1e-5
-MAX_SAMPLE_STEPS = 500
+MAX_SAMPLE_STEPS = 200
 # Arbitrary: so many values are 38 MiB, and are taken whole.
 _WHOLE_VALUES = 5_000_000
 # Starts are tried on few rows, and joined in pairs on more: 10,000 rows do not tell which of two

@@ -403,3 +403,16 @@ def test_summarise__prints_the_committed_results():
     done = run_module("summarise")
     assert done.returncode == 0, done.stderr
     assert "| daskseg" in done.stdout
+
+
+def test_mixture__sets_likelihoods_side_by_side(tmp_path):
+    results = tmp_path / "mixture.jsonl"
+    options = ["--case", "quality", "--set", "normals", "--quality-rows", "2e3"]
+    done = run_module("compare.mixture", *options, "--results", results, "--scratch", tmp_path)
+    assert done.returncode == 0, done.stderr
+    (line,) = records.read(results)
+    own, other = line["ways"]["daskseg"], line["ways"]["scikit-learn best of 10"]
+    assert own["status"] == other["status"] == "ok"
+    assert own["passes"] == pytest.approx(own["passes_counted"])
+    assert own["log_density"] >= other["log_density"] - 1e-3
+    assert "scikit-learn best of 10" in done.stdout

@@ -20,6 +20,8 @@ from daskseg.kernels import (
     assign,
     grid,
     labels,
+    mixture,
+    mixture_steps,
     moments,
     order_statistics,
     prepare,
@@ -68,6 +70,15 @@ def _step(rows, centres):
     return assign.lloyd_step(rows, None, Stack(centres, np.array([0, len(centres)])), steps)
 
 
+def _mixture(rows, centres):
+    covariances = np.broadcast_to(np.eye(rows.shape[1]), (len(centres), *[rows.shape[1]] * 2))
+    model = mixture_steps.Parameters(np.full(len(centres), 1.0), centres, covariances)
+    ready = mixture_steps.ready_of(model, np.array(covariances), "full")
+    corners = np.array([[-9.0], [9.0]]) * np.ones(rows.shape[1])
+    bounds = mixture_steps.bounds_of(ready, moments.extent(corners, None, 0))
+    return mixture.mixture_step(rows, None, ready, bounds)
+
+
 def _scan(rows, _):
     pilot = sample.Pilot(np.zeros(rows.shape[1]), 1.0)
     return sample.scan(rows, None, 0, pilot, 0, 100)
@@ -92,6 +103,7 @@ KERNELS = {
     ),
     "assign": (_step, assign.scratch_bytes, False),
     "labels": (labels.nearest, labels.scratch_bytes, False),
+    "mixture": (_mixture, mixture.scratch_bytes, False),
     "moments": (_moments, moments.scratch_bytes, False),
     "order_statistics": (_count_codes, order_statistics.scratch_bytes, True),
     "prepare": (_prepare, prepare.scratch_bytes, False),
