@@ -15,7 +15,8 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from daskseg.kernels import mixture, mixture_steps
+from daskseg.kernels import mixture_scores, mixture_steps
+from daskseg.kernels.mixture import Ready
 from daskseg.kernels.mixture_steps import Parameters
 from daskseg.kernels.top_two import confidence, top_two
 
@@ -139,7 +140,7 @@ class MixtureGrouping(Grouping):
 
     def of(self, rows: Floats) -> Grouped:
         """Group rows by the largest membership; the lowest index wins a tie."""
-        found = mixture.memberships(rows, self._ready)
+        found = mixture_scores.memberships(rows, self._ready)
         first = found.argmax(axis=1).astype(np.int32)
         largest = np.take_along_axis(found, first[:, None], axis=1)[:, 0]
         np.put_along_axis(found, first[:, None], -1.0, axis=1)
@@ -149,7 +150,7 @@ class MixtureGrouping(Grouping):
         return Grouped(first, second, dist_to(rows, self.centres, first), largest)
 
     @cached_property
-    def _ready(self) -> mixture.Ready:
+    def _ready(self) -> Ready:
         return mixture_steps.ready_of(
             Parameters(self.shares, self.centres, self.factors), self.factors, "full"
         )
