@@ -1,6 +1,8 @@
 """Clustering of any number of rows."""
 
+from daskseg.cluster.density.hdbscan import HDBSCAN
+from daskseg.cluster.density.reachability import reachability
 from daskseg.cluster.kmeans import KMeans
 from daskseg.cluster.minibatch import MiniBatchKMeans
 
-__all__ = ["KMeans", "MiniBatchKMeans"]
+__all__ = ["HDBSCAN", "KMeans", "MiniBatchKMeans", "reachability"]

@@ -31,6 +31,8 @@ RESAMPLES = 21
 NULL_ROWS = 22
 # One per round.
 CANDIDATES = 1000
+# One per sample.
+LANDMARKS = 2000
 
 _LOW_32 = np.uint64(0xFFFFFFFF)
 _SHIFT_32 = np.uint64(32)

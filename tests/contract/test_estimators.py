@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from daskseg.cluster import KMeans, MiniBatchKMeans
+from daskseg.cluster import HDBSCAN, KMeans, MiniBatchKMeans
 from daskseg.decomposition import PCA, IncrementalPCA
 from daskseg.mixture import GaussianMixture
 
@@ -20,11 +20,14 @@ from daskseg.mixture import GaussianMixture
 EXPECTED_FAILURES: dict[str, str] = {}
 
 
-# Some checks feed four distinct points to eight clusters; the warning is right.
+# Some checks feed four distinct points to eight clusters, or noise to HDBSCAN; the warnings are
+# right.
 # The check of array APIs skips itself unless SciPy is told to support them.
 @pytest.mark.filterwarnings("ignore:n_clusters=8, but:daskseg.errors.DasksegWarning")
+@pytest.mark.filterwarnings("ignore:.* of the landmarks:daskseg.errors.DasksegWarning")
 @parametrize_with_checks(
     [
+        HDBSCAN(),
         KMeans(),
         MiniBatchKMeans(),
         PCA(),

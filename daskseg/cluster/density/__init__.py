@@ -1,0 +1,1 @@
+"""Clusters as regions where rows are dense, and noise between them."""
