@@ -367,6 +367,30 @@ def test_sweep__counts_passes_and_marks_what_is_interpolated(tmp_path):
     assert "scikit-learn loop" in done.stdout
 
 
+def test_hdbscan__compares_labels_of_landmarks_and_of_all_rows(tmp_path):
+    results = tmp_path / "hdbscan.jsonl"
+    options = ["--case", "same", "--set", "moons", "--rows", "3e3", "--landmarks", "1e3"]
+    done = run_module("compare.hdbscan", *options, "--results", results, "--scratch", tmp_path)
+    assert done.returncode == 0, done.stderr
+    (line,) = records.read(results)
+    assert line["ari"] > 0.9
+    assert line["ari_without_noise"] > 0.99
+    assert line["predict_differs"] == 0
+    assert "| moons" in done.stdout
+
+
+@pytest.mark.cluster
+def test_hdbscan__watches_the_workers(tmp_path):
+    results = tmp_path / "hdbscan.jsonl"
+    options = ["--case", "limit", "--limit-set", "bars", "--limit-rows", "6e4"]
+    done = run_module("compare.hdbscan", *options, "--results", results, "--scratch", tmp_path)
+    assert done.returncode == 0, done.stderr
+    (line,) = records.read(results)
+    assert (line["run"]["n_clusters"], line["run"]["restarts"]) == (3, 0)
+    assert line["run"]["without_cluster"] == 0
+    assert "60,000 x 3: ok" in done.stdout
+
+
 @pytest.mark.parametrize("vary", ["fit", "data"])
 def test_quality__appends_a_line_per_set(tmp_path, vary, capsys):
     parser = quality._parser()

@@ -42,8 +42,8 @@ class HDBSCAN(ClusterMixin, RowsEstimator):
 
     The clusters are those of HDBSCAN on landmarks, a uniform sample of the rows; every other
     row joins the landmark of its least mutual reachability distance, and its cluster if that
-    reaches so far. Where all rows are landmarks, labels and strengths are scikit-learn's. The
-    same bits come out for any chunking, scheduler and number of workers.
+    reaches so far. Where all rows are landmarks, labels and strengths are scikit-learn's, up to
+    ties (see the notes). The same bits come out for any chunking, scheduler and number of workers.
 
     Parameters
     ----------
@@ -118,9 +118,16 @@ class HDBSCAN(ClusterMixin, RowsEstimator):
     read if they are computed together.
 
     Searches in a tree take long in many columns: bring the rows to at most ten principal
-    components first. Weights of rows make no sense here, as the landmarks are to be as dense
-    as the rows. Merges at equal distances are taken as one, so that rows in the same place, or
-    on a lattice, do not depend on their order; scikit-learn takes them one by one.
+    components first. Measured on one thread, a tenth of the rows being noise: a sample of
+    50,000 landmarks takes 0.4, 1.7 and 12 s in 2, 5 and 10 columns, and each row 4, 20 and
+    140 µs. A lazy answer carries the model once; above about 15 columns dask warns of a large
+    graph.
+
+    Weights of rows make no sense here, as the landmarks are to be as dense as the rows. Merges
+    at equal distances are one merge, and a row that joins two parts at once goes with the
+    nearer, so that the order of the rows does not matter; scikit-learn takes such merges as its
+    sort puts them, so that a few rows at a split may differ, and with them a cluster of just
+    `min_cluster_size` rows.
 
     References
     ----------
