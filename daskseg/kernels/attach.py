@@ -8,7 +8,7 @@ a landmark gets exactly what the landmark has.
 Covers: the exact search, and what follows from it. Does not cover: finding the clusters (see
 `kernels.condensed`).
 
-Scratch memory: 20 bytes per row, the answer.
+Scratch memory: 60 bytes per row, the answer and what makes the strengths.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ from daskseg.kernels import (
     silhouette,
     strata,
     top_two,
+    uniform,
 )
 from daskseg.kernels.tiles import Stack
 from tests import peak_memory
@@ -109,6 +110,11 @@ KERNELS = {
     "prepare": (_prepare, prepare.scratch_bytes, False),
     "sample": (_scan, sample.scratch_bytes, False),
     "strata": (_draw, strata.scratch_bytes, False),
+    "uniform": (
+        lambda rows, _: uniform.draw(rows, 0, (0, rng.LANDMARKS), 1.0, len(rows)),
+        lambda d, _, n_rows, itemsize: uniform.scratch_bytes(d, n_rows, itemsize, 1),
+        False,
+    ),
     "top_two": (top_two.top_two, top_two.scratch_bytes, True),
 }
 

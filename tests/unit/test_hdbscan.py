@@ -127,6 +127,14 @@ def test_hdbscan__same_bits_for_any_chunks_and_scheduler():
                 assert state(lazy) == expected
 
 
+def test_predict__in_pieces_as_at_once(monkeypatch):
+    model = HDBSCAN(60, n_landmarks=300).fit(blobs(600))
+    rows = blobs(500, seed=1)
+    expected = model.predict(rows, force=True)
+    monkeypatch.setattr("daskseg.cluster.density.hdbscan._PIECE_ROWS", 77)
+    np.testing.assert_array_equal(model.predict(rows, force=True), expected)
+
+
 def test_hdbscan__other_seeds_are_other_landmarks():
     rows = blobs(1_000)
     one, other = (HDBSCAN(100, n_landmarks=300, random_state=i).fit(rows) for i in (0, 1))

@@ -33,6 +33,8 @@ DEFAULT_SHARE = 0.01
 FEWEST = 5
 # Arbitrary: where users of density models look for other parameters.
 NOISE_SHARE, LARGEST_SHARE = 0.4, 0.8
+# Arbitrary: what is held per row beside the answer stays small beside a block.
+_PIECE_ROWS = 2**16
 # Arbitrary: four samples of five.
 FOUND_SHARE = 0.8
 
@@ -345,5 +347,8 @@ def check_enough_rows(blocks: Blocks, min_samples: int, name: str) -> None:
 
 
 def _answer(values: NDArray[Any], marks: Landmarks) -> NDArray[np.float64]:
-    found = attach(marks, values)
-    return np.column_stack([found.labels, found.strengths, found.nearest])
+    answers = np.empty((len(values), 3))
+    for start in range(0, len(values), _PIECE_ROWS):
+        found = attach(marks, values[start : start + _PIECE_ROWS])
+        answers[start : start + _PIECE_ROWS] = np.column_stack(found)
+    return answers
