@@ -121,8 +121,8 @@ class HDBSCAN(ClusterMixin, RowsEstimator):
 
     Searches in a tree take long in many columns: bring the rows to at most ten principal
     components first. Measured on one thread, a tenth of the rows being noise: a sample of
-    50,000 landmarks takes 0.4, 1.7 and 12 s in 2, 5 and 10 columns, and each row 4, 20 and
-    140 µs. A lazy answer carries the model once; above about 15 columns dask warns of a large
+    50,000 landmarks takes 0.4, 1.4 and 8 s in 2, 5 and 10 columns, and each row 4, 17 and
+    110 µs. A lazy answer carries the model once; above about 15 columns dask warns of a large
     graph.
 
     Weights of rows make no sense here, as the landmarks are to be as dense as the rows. Merges
