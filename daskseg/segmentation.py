@@ -44,9 +44,9 @@ class Segmentation(BaseEstimator):
 
     Parameters
     ----------
-    model : {"kmeans", "minibatch", "mixture"}
-        Clustering method: exact k-means, k-means in one or two reads, or normal distributions
-        with soft membership.
+    model : {"kmeans", "minibatch", "mixture", "hdbscan"}
+        Clustering method: exact k-means, k-means in one or two reads, normal distributions
+        with soft membership, or dense groups, whose number is found and the rest of which is S0.
     k : "auto" or int
         Number of segments; "auto" chooses among those of `k_range`, with reasons.
     prepare : Prepare, mapping or None

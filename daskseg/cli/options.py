@@ -190,7 +190,9 @@ MinCustomers = Annotated[
 ModelKind = Annotated[
     str | None,
     typer.Option(
-        "--model", metavar="kmeans|minibatch|mixture", help="Clustering method. Default: kmeans."
+        "--model",
+        metavar="kmeans|minibatch|mixture|hdbscan",
+        help="Clustering method. Default: kmeans.",
     ),
 ]
 Pca = Annotated[

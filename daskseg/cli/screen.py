@@ -185,7 +185,9 @@ def _table_lines(record: Record) -> list[str]:
 def _choice_lines(choice: Record, *, verbose: bool) -> list[str]:
     # One segment is measured only to compare with.
     tried = [point["k"] for point in choice["curve"] if point["k"] > 1]
-    if choice["mode"] != "auto" or not tried:
+    if choice["mode"] == "found":
+        words = text("cli.study.k_found", k=choice["k"])
+    elif choice["mode"] != "auto" or not tried:
         words = text("cli.study.k_asked", k=choice["k"])
     else:
         key = "k_auto" if choice["runner_up"] is None else "k_auto_runner_up"

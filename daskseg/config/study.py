@@ -244,10 +244,11 @@ def _reachable_most(value: float, info: ValidationInfo) -> float:
 class ModelSection(_Section):
     """How customers are grouped."""
 
-    kind: Literal["kmeans", "minibatch", "mixture"] = Field(
+    kind: Literal["kmeans", "minibatch", "mixture", "hdbscan"] = Field(
         "kmeans",
         description="Clustering method: kmeans (exact), minibatch (k-means in one or two reads), "
-        "mixture (normal distributions, soft membership).",
+        "mixture (normal distributions, soft membership), hdbscan (dense groups, the rest is S0; "
+        "finds the number itself).",
     )
     k: Annotated[Literal["auto"] | int, BeforeValidator(read_k)] = Field(
         "auto", description=f"Number of segments, 1 to {MAX_CLUSTERS}; auto: chosen, with reasons."
@@ -267,6 +268,15 @@ class ModelSection(_Section):
     min_customers: Annotated[int, Field(ge=0)] = Field(
         0, description="Nor one whose smallest segment has fewer customers."
     )
+
+    @model_validator(mode="after")
+    def _finds_k(self) -> Self:
+        if self.kind == "hdbscan" and self.k != "auto":
+            raise ValueError(
+                "'k' means nothing for kind 'hdbscan', which finds the number itself: remove it, "
+                "or set min_share, the least share of a segment"
+            )
+        return self
 
 
 class LabelSection(_Section):

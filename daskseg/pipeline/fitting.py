@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from daskseg.config import Study
 from daskseg.engine import progress
@@ -20,15 +22,17 @@ from daskseg.engine.blocks import Blocks
 from daskseg.errors import DasksegWarning, InputError, UsageError
 from daskseg.features.schemes import Scheme, load_scheme
 from daskseg.features.scores import SCORED, both_cut_ranks, cut_points
+from daskseg.formats import count, percent, significant
 from daskseg.metrics.quantiles import order_statistics
 from daskseg.model_selection.detail import Detail, detail
 from daskseg.model_selection.limits import BusinessLimits
 from daskseg.model_selection.recommend import Recommendation
 from daskseg.model_selection.sweep import Sweep, sweep
-from daskseg.pipeline.models import FittedModel, fit_model
+from daskseg.pipeline.models import OWN_NUMBER, FittedModel, fit_model, fit_with_own_number
 from daskseg.pipeline.reduction import reduce_prepared
 from daskseg.preprocessing import Prepare
 from daskseg.segments import names as naming
+from daskseg.segments.grouping import Grouping
 from daskseg.segments.model import Feature, SegmentModel, scheme_record
 from daskseg.segments.moves import moves_record
 from daskseg.segments.profile import (
@@ -39,6 +43,7 @@ from daskseg.segments.profile import (
     value_order,
 )
 from daskseg.segments.record import effects, feature_kind
+from daskseg.texts import text
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,11 @@ class Chosen:
     model: FittedModel
     detail: Detail | None
 
+    @property
+    def curve(self) -> pd.DataFrame:
+        """One row per k that was tried."""
+        return self.sweep.to_frame()
+
     def record(self, order: np.ndarray[Any, np.dtype[np.intp]]) -> dict[str, Any]:
         """Return the choice as the report's record holds it; `order` is that of the segments."""
         advice = self.advice
@@ -120,16 +130,87 @@ class Chosen:
             "coarser": advice.coarser,
             "finer": advice.finer,
             "votes": advice.votes,
-            "curve": [
-                {key: _finite(value) if key != "k" else value for key, value in row.items()}
-                for row in self.sweep.to_frame().to_dict("records")
-            ],
+            "curve": _points(self.curve),
             "chosen_inertia": self.model.facts["inertia"],
             "moves": {} if looked is None else moves_record(looked.moves, segment_ids),
             "sample": None
             if looked is None
             else {"rows": looked.n_rows, "is_whole": looked.is_whole},
         }
+
+
+@dataclass(frozen=True)
+class SelfChosen:
+    """A model that has found the number of its segments, and what it says of them.
+
+    Attributes
+    ----------
+    model : FittedModel
+    detail : None
+    sentences : tuple of str
+    """
+
+    model: FittedModel
+    sentences: tuple[str, ...]
+    detail: None = None
+
+    @property
+    def curve(self) -> pd.DataFrame:
+        """One row: the scores of the groups, without noise, as far as they apply."""
+        scores = self.model.scores
+        assert scores is not None
+        shares = scores.sizes / float(np.cumsum(scores.sizes)[-1])
+        return pd.DataFrame({
+            "k": [len(self.model.grouping.centres)],
+            "inertia": [scores.inertia],
+            "silhouette": [scores.silhouette],
+            "smallest_share": [float(shares.min())],
+            "largest_share": [float(shares.max())],
+            "calinski_harabasz": [scores.calinski_harabasz],
+            "davies_bouldin": [scores.davies_bouldin],
+        })  # fmt: skip
+
+    def record(self, order: np.ndarray[Any, np.dtype[np.intp]]) -> dict[str, Any]:
+        """Return the choice as the report's record holds it."""
+        return {
+            "k": len(order),
+            "mode": "found",
+            "runner_up": None,
+            "reasons": list(self.sentences),
+            "grade": None,
+            "structure_note": "",
+            "knee": None,
+            "natural_k": None,
+            "coarser": None,
+            "finer": None,
+            "votes": {},
+            "curve": _points(self.curve),
+            "chosen_inertia": self.model.facts["inertia"],
+            "moves": {},
+            "sample": None,
+        }
+
+
+def _points(curve: pd.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {str(key): _finite(value) if key != "k" else value for key, value in row.items()}
+        for row in curve.to_dict("records")
+    ]
+
+
+def find_own(study: Study, prepared: Blocks) -> SelfChosen:
+    """Fit a model that finds the number of its segments itself."""
+    settings = study.model
+    with progress.stage("fit"):
+        model = fit_with_own_number(settings.kind, prepared, settings.min_share, settings.seed)
+    facts, k = model.facts, len(model.grouping.centres)
+    words = {"k": k, "noise": percent(facts["noise_share"]), "share": percent(settings.min_share)}
+    sentences = [text("choice.density.found" if k > 1 else "choice.density.found_one", **words)]
+    if prepared.n_rows > facts["n_landmarks"]:
+        least = significant(min(facts["agreement"]), 2)
+        n = count(facts["n_landmarks"])
+        sentences.append(text("choice.density.agreement", least=least, n=n))
+    return SelfChosen(model, tuple(sentences))
 
 
 def choose(study: Study, prepared: Blocks) -> Chosen:
@@ -181,6 +262,8 @@ def _check_k(study: Study, n_customers: int) -> None:
             f"k = {k} segments were asked for, but there are only {n_customers} customers. Ask "
             f"for at most {n_customers}, with --k or model.k."
         )
+    if study.model.kind in OWN_NUMBER:
+        return
     if k == "auto" and least > n_customers:
         raise UsageError(
             f"{least} segments at least were asked for, but there are only {n_customers} "
@@ -204,6 +287,8 @@ def check_labels(study: Study) -> None:
     """
     if study.data.kind == "rfm":
         load_scheme(study.label.scheme)
+    if study.model.kind in OWN_NUMBER:
+        return
     k = study.model.k
     most = k if isinstance(k, int) else study.model.k_range[1]
     for segment_id in study.label.names:
@@ -256,7 +341,8 @@ def fit_segments(
                 prepared, reduction = reduce_prepared(
                     prepared, prepare.plan_, study.prepare.pca, scratch
                 )
-        chosen = choose(study, prepared)
+        finds_own = study.model.kind in OWN_NUMBER
+        chosen = find_own(study, prepared) if finds_own else choose(study, prepared)
         grouping = chosen.model.grouping
         clustering = Clustering(positions, prepare.plan_, grouping, reduction)
         with progress.stage("profile"):
@@ -269,14 +355,14 @@ def fit_segments(
                 cut_points=cuts,
             )
     order = value_order(profile, len(grouping.centres))
-    profile = profile.reordered(order)
+    profile = profile.reordered(_with_noise(order, grouping))
     model = SegmentModel(
         kind=study.data.kind,
         features=features,
         plan=prepare.plan_,
         grouping=grouping.reordered(order),
         outlier_dist=profile.outlier_dist,
-        segment_names=("",) * len(order),
+        segment_names=("",) * clustering.n_labels,
         scheme=None if scheme is None else scheme_record(scheme),
         cut_points=cuts,
         reduction=reduction,
@@ -288,15 +374,25 @@ def fit_segments(
         model=model.renamed(study.label.names),
         profile=profile,
         names=tuple(names),
-        silhouettes=tuple(_finite(value) for value in chosen.model.silhouettes[order]),
-        below_zero=tuple(_finite(value) for value in chosen.model.below_zero[order]),
+        silhouettes=_of_segments(chosen.model.silhouettes[order], grouping),
+        below_zero=_of_segments(chosen.model.below_zero[order], grouping),
         quantiles=() if looked is None else _quantiles(looked),
         jaccards=() if looked is None else tuple(_finite(value) for value in looked.jaccards),
         choice=chosen.record(order),
-        curve=chosen.sweep.to_frame(),
+        curve=chosen.curve,
         notices=_notices(caught),
         facts={"kind": study.model.kind, **chosen.model.facts},
     )
+
+
+def _with_noise(order: NDArray[np.intp], grouping: Grouping) -> NDArray[np.intp]:
+    """Put the noise behind the groups, where there may be any."""
+    return np.append(order, len(order)) if grouping.has_noise else order
+
+
+def _of_segments(values: NDArray[np.float64], grouping: Grouping) -> tuple[float | None, ...]:
+    noise = (None,) if grouping.has_noise else ()
+    return (*(_finite(value) for value in values), *noise)
 
 
 def _quantiles(looked: Detail) -> tuple[list[float] | None, ...]:
@@ -329,18 +425,21 @@ def _prepare(study: Study) -> Prepare:
 def _names(
     study: Study, model: SegmentModel, profile: Profile, scheme: Scheme | None
 ) -> list[naming.SegmentName]:
-    features = model.features
+    features, k = model.features, len(model.grouping.centres)
+    noise = [naming.SegmentName(text("names.noise"), "neutral")] if model.grouping.has_noise else []
     if scheme is not None and profile.rules is not None:
-        neutral = [_band(model, profile, segment) for segment in range(len(profile.sizes))]
-        return naming.name_by_rules(
-            profile.rules, scheme.names, neutral, min_fit=study.label.min_fit
+        neutral = [_band(model, profile, segment) for segment in range(k)]
+        named = naming.name_by_rules(
+            profile.rules[:k], scheme.names, neutral, min_fit=study.label.min_fit
         )
+        return [*named, *noise]
     chosen = [i for i, feature in enumerate(features) if feature.role == "active"]
-    return naming.name_by_effects(
-        effects(profile)[:, chosen],
+    named = naming.name_by_effects(
+        effects(profile)[:k, chosen],
         [features[i].label for i in chosen],
         [feature_kind(features[i]) for i in chosen],
     )
+    return [*named, *noise]
 
 
 def _band(model: SegmentModel, profile: Profile, segment: int) -> str:

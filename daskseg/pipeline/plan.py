@@ -35,6 +35,7 @@ from daskseg.features.tables import find_column
 from daskseg.kernels import order_statistics, prepare
 from daskseg.pipeline.fitting import check_labels
 from daskseg.pipeline.ingest import BUCKET_BYTES, _is_array, _placing, _source_name
+from daskseg.pipeline.models import OWN_NUMBER
 from daskseg.preprocessing import Prepare
 from daskseg.sources.columns import resolve
 from daskseg.sources.ledger import split_lines
@@ -60,6 +61,7 @@ FIT_PASSES: dict[str, Range] = {
     "kmeans": (3, 5),  # steps 1-3, and 2 for the silhouettes
     "minibatch": (3, 6),  # batches 1-3, error and silhouettes 2-3
     "mixture": (5, 9),  # ranges 1, steps 1-5, silhouettes 3
+    "hdbscan": (4, 4),  # landmarks 1, silhouettes 3
 }
 # Of a larger sample a search works on so many rows for most of its time.
 SEARCHED_ROWS = 30_000
@@ -353,9 +355,11 @@ def _fit_stages(
     stages = [stage("prepare", prepared, n_active, speed.prepare)]
     if study.prepare.pca is not None:
         stages.append(stage("components", PASSES["components"], n_active, speed.prepare))
+    if study.model.kind not in OWN_NUMBER:
+        passes = PASSES["choose-k"]
+        stages.append(stage("choose-k", passes, n_active, speed.prepare + sweep_label, search_s))
     return [
         *stages,
-        stage("choose-k", PASSES["choose-k"], n_active, speed.prepare + sweep_label, search_s),
         stage("fit", FIT_PASSES[study.model.kind], n_active, speed.prepare + speed.label),
         stage("profile", PASSES["profile"], n_all, speed.prepare * n_all / n_active),
         stage("score", PASSES["score"], n_all, speed.prepare + speed.label + ID_S),

@@ -130,7 +130,9 @@ def choice(record: Record) -> ChoiceView:
     """
     chosen = record["choice"]
     runner_up = chosen.get("runner_up")
-    if chosen.get("mode") != "auto":
+    if chosen.get("mode") == "found":
+        lede = text("report.choice.found", k=chosen["k"])
+    elif chosen.get("mode") != "auto":
         lede = text("report.choice.fixed", k=chosen["k"])
     elif runner_up is None:
         lede = text("report.choice.auto_alone", k=chosen["k"])

@@ -8,14 +8,15 @@ distances are taken, and what a saved model holds of that. Does not cover: fitti
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from daskseg.kernels import mixture_scores, mixture_steps
+from daskseg.kernels import attach, kdtree, mixture_scores, mixture_steps
+from daskseg.kernels.condensed import Flat
 from daskseg.kernels.mixture import Ready
 from daskseg.kernels.mixture_steps import Parameters
 from daskseg.kernels.top_two import confidence, top_two
@@ -65,6 +66,7 @@ class Grouping:
 
     kind: ClassVar[str]
     has_noise: ClassVar[bool] = False
+    may_be_infinite: ClassVar[frozenset[str]] = frozenset()
     centres: Floats
 
     def of(self, rows: Floats) -> Grouped:
@@ -178,4 +180,94 @@ class MixtureGrouping(Grouping):
         }
 
 
-KINDS: dict[str, type[Grouping]] = {one.kind: one for one in (CentreGrouping, MixtureGrouping)}
+@dataclass(frozen=True, eq=False)
+class LandmarkGrouping(Grouping):
+    """The cluster of the landmark that is next by mutual reachability, or noise.
+
+    Confidence is the strength of the membership: 0 for noise. The second group of noise is the
+    nearest cluster, that of others the one of the nearest other centre.
+
+    Attributes
+    ----------
+    centres : as of `Grouping`
+        Means of the landmarks of each cluster.
+    points : ndarray of shape (n_landmarks, n_columns), float64
+    labels : ndarray of shape (n_landmarks,), int32
+    left_sq : ndarray of shape (n_landmarks,), float64
+    reach_sq, peak_sq : ndarray of shape (n_groups,), float64
+        As in `kernels.attach.Landmarks`.
+    n_neighbours : int
+        Core distances are those to so many landmarks.
+    """
+
+    kind: ClassVar[str] = "landmarks"
+    has_noise: ClassVar[bool] = True
+    may_be_infinite: ClassVar[frozenset[str]] = frozenset({"left_sq", "reach_sq", "peak_sq"})
+    points: Floats
+    labels: NDArray[np.int32]
+    left_sq: Floats
+    reach_sq: Floats
+    peak_sq: Floats
+    n_neighbours: int
+
+    def of(self, rows: Floats) -> Grouped:
+        """Group rows."""
+        found = attach.attach(self._marks, rows)
+        nearest = top_two(rows, self.centres)
+        other = np.where(nearest.first == found.labels, nearest.second, nearest.first)
+        is_noise = found.labels < 0
+        distance = dist_to(rows, self.centres, found.nearest)
+        second = np.where(is_noise, found.nearest, other)
+        return Grouped(found.labels, second, distance, found.strengths)
+
+    @cached_property
+    def _marks(self) -> attach.Landmarks:
+        tree = kdtree.build(self.points)
+        sq_core = kdtree.sq_dist_to_kth(tree, tree.points, self.n_neighbours)
+        unused = np.empty(0)
+        flat = Flat(self.labels, unused, self.reach_sq, self.peak_sq, unused)
+        return attach.landmarks_of(tree, self.n_neighbours, sq_core, self.left_sq, flat)
+
+    def reordered(self, order: NDArray[np.intp]) -> Self:
+        """Return the clusters in another order."""
+        # Noise, which is -1, stays the last.
+        place = np.full(len(order) + 1, -1, np.int32)
+        place[order] = np.arange(len(order), dtype=np.int32)
+        return replace(
+            self,
+            centres=self.centres[order],
+            labels=place[self.labels],
+            reach_sq=self.reach_sq[order],
+            peak_sq=self.peak_sq[order],
+        )
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays of the class."""
+        return {name: getattr(self, name) for name in self.array_names({})}
+
+    def settings(self) -> dict[str, Any]:
+        """Return the number of neighbours."""
+        return {"n_neighbours": self.n_neighbours}
+
+    @classmethod
+    def array_names(cls, settings: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the names of the arrays of the class."""
+        del settings
+        return ("centres", "points", "labels", "left_sq", "reach_sq", "peak_sq")
+
+    def shapes(self, n_groups: int, n_columns: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes that the saved arrays must have."""
+        n_landmarks = len(self.points)
+        return {
+            "centres": (n_groups, n_columns),
+            "points": (n_landmarks, n_columns),
+            "labels": (n_landmarks,),
+            "left_sq": (n_landmarks,),
+            "reach_sq": (n_groups,),
+            "peak_sq": (n_groups,),
+        }
+
+
+KINDS: dict[str, type[Grouping]] = {
+    one.kind: one for one in (CentreGrouping, MixtureGrouping, LandmarkGrouping)
+}

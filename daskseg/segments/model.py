@@ -189,7 +189,7 @@ class SegmentModel:
             "confidence": found.confidence,
             "second_segment_id": seconds[found.second],
             "distance": found.distance,
-            "is_outlier": found.distance > self.outlier_dist[found.first],
+            "is_outlier": (found.first < 0) | (found.distance > self.outlier_dist[found.first]),
         }
         if self.naming is not None and self.cut_points is not None:
             r, f, m = scores_of(columns, self.cut_points)
@@ -369,7 +369,8 @@ def _check_shapes(model: SegmentModel, path: Path) -> None:
 def _check_scoring(model: SegmentModel) -> None:
     """Try what scores customers; raises as the reading of a damaged model does."""
     for name, array in model.grouping.arrays().items():
-        if not np.isfinite(array).all():
+        allowed = ~np.isnan(array) if name in model.grouping.may_be_infinite else np.isfinite(array)
+        if not allowed.all():
             raise ValueError(f"{name} holds values that are not finite")
     reduction = model.reduction
     if reduction is not None and not (

@@ -154,7 +154,7 @@ def test_study__names_encodings_as_python_does():
         (
             "model",
             {"kind": "kmean"},
-            "model.kind: 'kmean' is not known. Did you mean 'kmeans'? Known: kmeans, minibatch,",
+            "model.kind: 'kmean' is not known. Did you mean 'kmeans'? Known: kmeans, minibatch",
         ),
         ("prepare", {"winsor": -0.1}, "prepare.winsor: -0.1 is too small; the least is 0."),
         ("prepare", {"pca": 1.0}, "prepare.pca: 1.0 must be null (no components), the share of"),

@@ -7,11 +7,13 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import adjusted_rand_score
 
 from daskseg import Segmentation, load_model
-from daskseg.errors import ArtifactError, UsageError
+from daskseg.cluster import HDBSCAN
+from daskseg.errors import ArtifactError, InputError, UsageError
 from daskseg.mixture import GaussianMixture
-from daskseg.pipeline.models import FITS
+from daskseg.pipeline.models import FITS, OWN_NUMBER
 from daskseg.segments.grouping import KINDS, CentreGrouping, MixtureGrouping
 
 NAMES = ["visits", "minutes"]
@@ -49,14 +51,15 @@ def test_segmentation__every_kind_finds_what_stands_apart(kind, tmp_path):
     pd.testing.assert_frame_equal(again, scored)
 
 
-@pytest.mark.parametrize("kind", FITS)
+@pytest.mark.parametrize("kind", [*FITS, *OWN_NUMBER])
 def test_segmentation__keeps_its_bits_under_any_cut(kind):
     dd = pytest.importorskip("dask.dataframe")
     table = pd.DataFrame(rows_of(), columns=NAMES)
-    wanted = Segmentation(kind, k=3).fit(table).model_.grouping.arrays()
+    k = "auto" if kind in OWN_NUMBER else 3
+    wanted = Segmentation(kind, k=k).fit(table).model_.grouping.arrays()
     for n_partitions in (2, 7):
         lazy = dd.from_pandas(table, npartitions=n_partitions)
-        found = Segmentation(kind, k=3).fit(lazy).model_.grouping.arrays()
+        found = Segmentation(kind, k=k).fit(lazy).model_.grouping.arrays()
         assert {name: array.tobytes() for name, array in found.items()} == {
             name: array.tobytes() for name, array in wanted.items()
         }
@@ -112,6 +115,59 @@ def test_groupings__turn_with_the_order_of_their_groups():
         shapes = {name: array.shape for name, array in grouping.arrays().items()}
         assert shapes == grouping.shapes(2, 1)
         assert KINDS[grouping.kind] is type(grouping)
+
+
+def with_strays(n_each=60):
+    """Three dense groups, and ten customers far from all, each alone."""
+    rng = np.random.default_rng(0)
+    strays = np.column_stack([np.linspace(200, 900, 10), 300 + 50 * rng.normal(size=10)])
+    return pd.DataFrame(np.concatenate([rows_of(n_each), strays]), columns=NAMES)
+
+
+def test_hdbscan__noise_is_a_group_of_its_own(tmp_path):
+    table = with_strays()
+    found = Segmentation("hdbscan", prepare=BARE, min_share=0.05, value="visits").fit(table)
+    assert list(found.names_) == ["S1", "S2", "S3", "S0"]
+    assert found.names_["S0"] == "Unusual customers"
+    scored = found.assign(table)
+    assert (scored["segment_id"].iloc[-10:] == "S0").all()
+    noise = scored["segment_id"] == "S0"
+    assert (scored["confidence"][noise] == 0).all()
+    assert scored["is_outlier"][noise].all()
+    # Where a customer must have a segment, the nearest one stands beside.
+    assert scored["second_segment_id"].iloc[-1] == "S1"
+    record = json.loads(json.dumps(found.record_, allow_nan=False))
+    customers = {one["segment_id"]: one["customers"] for one in record["segments"]}
+    assert customers == scored["segment_id"].value_counts().to_dict()
+    assert record["choice"]["mode"] == "found"
+    assert record["choice"]["reasons"][0].startswith("3 groups of at least 5")
+    assert record["segments"][-1]["silhouette"] is None
+    assert found.curve_["k"].tolist() == [3]
+    found.report(tmp_path / "report.html")
+    again = load_model(found.save(tmp_path / "model"))
+    pd.testing.assert_frame_equal(again.assign(table), scored)
+    new = again.assign(pd.DataFrame({"visits": [2.0, 5e3], "minutes": [40.0, 5e3]}))
+    assert new["segment_id"].tolist() == ["S3", "S0"]
+
+
+def test_hdbscan__groups_as_the_estimator_does():
+    table = with_strays()
+    found = Segmentation("hdbscan", prepare=BARE, min_share=0.05).fit(table)
+    fitted = HDBSCAN(0.05, random_state=0).fit(table.to_numpy())
+    grouped = found.model_.grouping.of(table.to_numpy())
+    np.testing.assert_array_equal(grouped.first < 0, fitted.labels_ < 0)
+    np.testing.assert_array_equal(grouped.confidence, fitted.probabilities_)
+    assert adjusted_rand_score(grouped.first, fitted.labels_) == 1.0
+    noise = grouped.first < 0
+    assert adjusted_rand_score(grouped.second[noise], fitted.nearest_[noise]) == 1.0
+
+
+def test_hdbscan__refuses_a_number_of_groups_and_a_continuum():
+    with pytest.raises(UsageError, match="'k' means nothing for kind 'hdbscan'"):
+        Segmentation("hdbscan", k=3).fit(with_strays())
+    even = pd.DataFrame({"visits": np.arange(200.0), "minutes": np.zeros(200)})
+    with pytest.raises(InputError, match="hdbscan found no clusters"):
+        Segmentation("hdbscan", prepare=BARE).fit(even)
 
 
 def test_load_model__refuses_a_kind_that_it_does_not_know(tmp_path):

@@ -97,6 +97,8 @@ class HDBSCAN(ClusterMixin, RowsEstimator):
     n_found_ : ndarray of shape (n_clusters_,), int64
         Samples in which each cluster was found (Jaccard index of at least 0.5), the first
         included. A warning names those of fewer than four in five.
+    landmarks_ : Landmarks
+        What `predict` needs: see `daskseg.kernels.attach`.
     sample_indices_ : ndarray of shape (n_landmarks,), int64
         Numbers of the rows that are landmarks.
     n_passes_ : float
@@ -278,7 +280,7 @@ class HDBSCAN(ClusterMixin, RowsEstimator):
         )
 
     def _learn(self, draw: Draw, found: Found, stability: Stability) -> None:
-        self._marks = found.marks
+        self.landmarks_ = found.marks
         self.sample_indices_ = draw.rows
         self.n_clusters_ = len(found.flat.reach_sq)
         self.noise_share_ = float(np.mean(found.flat.labels < 0))
@@ -289,7 +291,7 @@ class HDBSCAN(ClusterMixin, RowsEstimator):
 
     def _answers(self, X: Any) -> Any:
         """Return label, strength and nearest cluster of rows whose features have been checked."""
-        answer = partial(_answer, marks=self._marks)
+        answer = partial(_answer, marks=self.landmarks_)
         return map_rows(
             X,
             # One copy in the graph, instead of one per block.
