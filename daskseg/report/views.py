@@ -207,13 +207,18 @@ def _tiles(record: Record) -> tuple[Tile, ...]:
     data = record["data"]
     segments = record["segments"]
     curve = record["choice"].get("curve") or []
-    if record["choice"].get("mode") == "auto" and curve:
+    mode, n_segments = record["choice"].get("mode"), len(segments)
+    if mode == "found":
+        # Customers in no group are told apart from the groups.
+        n_segments = record["choice"]["k"]
+        note = text("report.summary.segments_note_found")
+    elif mode == "auto" and curve:
         tried = [point["k"] for point in curve]
         note = text("report.summary.segments_note_auto", low=min(tried), high=max(tried))
     else:
         note = text("report.summary.segments_note")
     tiles = [
-        Tile(text("report.summary.segments"), formats.count(len(segments)), note),
+        Tile(text("report.summary.segments"), formats.count(n_segments), note),
         Tile(
             text("report.summary.customers"),
             formats.count(sum(segment["customers"] for segment in segments)),

@@ -143,7 +143,8 @@ def test_hdbscan__noise_is_a_group_of_its_own(tmp_path):
     assert record["choice"]["reasons"][0].startswith("3 groups of at least 5")
     assert record["segments"][-1]["silhouette"] is None
     assert found.curve_["k"].tolist() == [3]
-    found.report(tmp_path / "report.html")
+    page = found.report(tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "found by the model, and customers in none (S0)" in page
     again = load_model(found.save(tmp_path / "model"))
     pd.testing.assert_frame_equal(again.assign(table), scored)
     new = again.assign(pd.DataFrame({"visits": [2.0, 5e3], "minutes": [40.0, 5e3]}))
