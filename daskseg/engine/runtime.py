@@ -227,13 +227,17 @@ def map_here(func: Callable[[Any], Any], items: Sequence[Any], on_done: OnDone) 
     with one_blas_thread():
         n_at_once = min(_local_threads(), len(items))
         if n_at_once <= 1:
-            return [func(item) for item in items]
+            return _taken(map(func, items), on_done)
         with ThreadPoolExecutor(n_at_once) as pool:
-            results = []
-            for result in pool.map(func, items):
-                results.append(result)
-                on_done(len(results))
-    return results
+            return _taken(pool.map(func, items), on_done)
+
+
+def _taken(results: Iterator[Any], on_done: OnDone) -> list[Any]:
+    taken = []
+    for result in results:
+        taken.append(result)
+        on_done(len(taken))
+    return taken
 
 
 def stream(delayed: Sequence[Any], on_done: OnDone, on_result: Callable[[str, Any], None]) -> None:

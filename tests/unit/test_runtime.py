@@ -11,6 +11,7 @@ import dask
 import dask.array
 import numpy as np
 import pytest
+import threadpoolctl
 
 from daskseg.engine import groups, passes, runtime, versions
 from daskseg.engine.blocks import Blocks, Load
@@ -170,3 +171,60 @@ def test_group_calls__hold_the_parameters_in_one_task():
     calls = groups.group_calls(groups.reduce_group, tasks, [range(1), range(1, 3)], "x", setup)
     shared = [set(call.dask) - {call.key} for call in calls]
     assert len(shared[0] & shared[1]) == 1
+
+
+def limits():
+    info = threadpoolctl.threadpool_info()
+    return [lib["num_threads"] for lib in info if lib["user_api"] == "blas"]
+
+
+def test_one_blas_thread__ends_with_the_outermost_block():
+    with threadpoolctl.threadpool_limits(2):
+        before = limits()
+        with runtime.one_blas_thread():
+            with runtime.one_blas_thread():
+                assert set(limits()) == {1}
+            assert set(limits()) == {1}
+        assert limits() == before
+
+
+def test_map_here__keeps_the_order_and_tells_of_each_item():
+    told = []
+    for scheduler in ("sync", "threads"):
+        with dask.config.set(scheduler=scheduler, num_workers=3):
+            found = runtime.map_here(lambda item: item**2, range(9), told.append)
+        assert found == [item**2 for item in range(9)]
+    assert told == [*range(1, 10)] * 2
+
+
+def test_map_here__passes_errors_on():
+    with (
+        dask.config.set(scheduler="threads", num_workers=2),
+        pytest.raises(ZeroDivisionError),
+    ):
+        runtime.map_here(lambda item: 1 // item, [2, 1, 0], lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("config", "local", "here"),
+    [
+        ({}, False, True),
+        ({"scheduler": "sync"}, False, True),
+        ({"scheduler": "threads"}, False, True),
+        ({"scheduler": "processes"}, False, False),
+        ({"scheduler": "processes"}, True, True),
+        ({"pool": object()}, True, False),
+    ],
+)
+def test_runs_here__unless_processes_or_a_pool_are_asked_for(config, local, here):
+    with dask.config.set(config):
+        assert runtime.runs_here(local=local) is here
+
+
+@pytest.mark.cluster
+def test_runs_here__not_beside_a_client(cluster_client):
+    with cluster_client.as_current():
+        assert not runtime.runs_here(local=False)
+        assert runtime.runs_here(local=True)
+        with dask.config.set(scheduler="dask.distributed"):
+            assert not runtime.runs_here(local=False)
