@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from daskseg.cluster import HDBSCAN, KMeans, MiniBatchKMeans
+from daskseg.cluster import AgglomerativeClustering, KMeans, MiniBatchKMeans
 from daskseg.decomposition import PCA, IncrementalPCA
 from daskseg.mixture import GaussianMixture
 
@@ -28,6 +29,7 @@ EXPECTED_FAILURES: dict[str, str] = {}
 @parametrize_with_checks(
     [
         HDBSCAN(),
+        AgglomerativeClustering(),
         KMeans(),
         MiniBatchKMeans(),
         PCA(),
