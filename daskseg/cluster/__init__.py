@@ -7,7 +7,8 @@ from daskseg.cluster.minibatch import MiniBatchKMeans
 
 __all__ = ["HDBSCAN", "KMeans", "MiniBatchKMeans", "reachability"]
 from daskseg.cluster.agglomerative import AgglomerativeClustering
+from daskseg.cluster.bisecting import BisectingKMeans
 from daskseg.cluster.kmeans import KMeans
 from daskseg.cluster.minibatch import MiniBatchKMeans
 
-__all__ = ["AgglomerativeClustering", "KMeans", "MiniBatchKMeans"]
+__all__ = ["AgglomerativeClustering", "BisectingKMeans", "KMeans", "MiniBatchKMeans"]

@@ -14,6 +14,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from daskseg.cluster import HDBSCAN, KMeans, MiniBatchKMeans
 from daskseg.cluster import AgglomerativeClustering, KMeans, MiniBatchKMeans
+from daskseg.cluster import AgglomerativeClustering, BisectingKMeans, KMeans, MiniBatchKMeans
 from daskseg.decomposition import PCA, IncrementalPCA
 from daskseg.mixture import GaussianMixture
 
@@ -30,6 +31,7 @@ EXPECTED_FAILURES: dict[str, str] = {}
     [
         HDBSCAN(),
         AgglomerativeClustering(),
+        BisectingKMeans(),
         KMeans(),
         MiniBatchKMeans(),
         PCA(),

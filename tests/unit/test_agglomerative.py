@@ -248,7 +248,7 @@ def test_fit__refuses_wrong_rows():
     bad[7, 1] = np.nan
     with pytest.raises(InputError, match=r"column 1.*first is in row 7"):
         AgglomerativeClustering().fit(bad)
-    with pytest.raises(TypeError, match="[Ss]parse"):
+    with pytest.raises(TypeError, match=r"[Ss]parse"):
         AgglomerativeClustering().fit(scipy.sparse.eye_array(20))
     with pytest.raises(InputError, match="negative"):
         AgglomerativeClustering().fit(rows, sample_weight=-np.ones(50))
