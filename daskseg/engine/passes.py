@@ -341,27 +341,31 @@ def measure(blocks: Blocks) -> Blocks:
 
 
 def exchange(
-    blocks: FrameBlocks,
+    blocks: FrameBlocks | Blocks,
     split: Callable[..., Any],
     merge: Merge,
     n_buckets: int,
     scratch: Path,
     *args: Any,
     name: str = "exchange",
+    slice_bytes: Scratch | None = None,
 ) -> tuple[Any, FrameBlocks]:
     """Bring all rows of a key together, through files in `scratch`. One pass.
 
     Parameters
     ----------
-    blocks : FrameBlocks
+    blocks : FrameBlocks or Blocks
     split : callable
-        ``split(frame, *args) -> (frame with an integer column "bucket", part)``.
+        ``split(payload, *args) -> (frame with an integer column "bucket", part)``; the payload is
+        a DataFrame, or `Rows`. A row may come out in several buckets.
     merge : callable
         Merges the parts; must be exact in any order.
     n_buckets : int
         The buckets are 0 … n_buckets - 1; each must fit the memory of a task.
     scratch : Path
         An existing directory that every worker can reach.
+    slice_bytes : callable, optional
+        As `scratch` of `reduce`, for Blocks: what `split` and writing its frame hold.
 
     Returns
     -------
@@ -379,7 +383,7 @@ def exchange(
         functools.partial(spills.merge_spills, merge=merge),
         (split, str(scratch), args),
         name,
-        None,
+        slice_bytes,
         None,
     )
     files = sorted(spilled.files)

@@ -27,10 +27,10 @@ class Spills(NamedTuple):
 
 
 def spill_block(
-    frame: pd.DataFrame, split: Callable[..., Any], scratch: str, args: tuple[Any, ...]
+    payload: Any, split: Callable[..., Any], scratch: str, args: tuple[Any, ...]
 ) -> Spills:
-    """Write one block sorted by bucket, one record batch a bucket."""
-    keyed, part = split(frame, *args)
+    """Write one block (a DataFrame or `Rows`) sorted by bucket, one record batch a bucket."""
+    keyed, part = split(payload, *args)
     buckets = keyed["bucket"].to_numpy()
     order = np.argsort(buckets, kind="stable")
     present, starts = np.unique(buckets[order], return_index=True)
