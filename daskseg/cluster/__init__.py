@@ -1,5 +1,6 @@
 """Clustering of any number of rows."""
 
+from daskseg.cluster.density.dbscan import DBSCAN
 from daskseg.cluster.density.hdbscan import HDBSCAN
 from daskseg.cluster.density.reachability import reachability
 from daskseg.cluster.kmeans import KMeans
@@ -12,3 +13,4 @@ from daskseg.cluster.kmeans import KMeans
 from daskseg.cluster.minibatch import MiniBatchKMeans
 
 __all__ = ["AgglomerativeClustering", "BisectingKMeans", "KMeans", "MiniBatchKMeans"]
+__all__ = ["DBSCAN", "HDBSCAN", "KMeans", "MiniBatchKMeans", "reachability"]

@@ -15,6 +15,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from daskseg.cluster import HDBSCAN, KMeans, MiniBatchKMeans
 from daskseg.cluster import AgglomerativeClustering, KMeans, MiniBatchKMeans
 from daskseg.cluster import AgglomerativeClustering, BisectingKMeans, KMeans, MiniBatchKMeans
+from daskseg.cluster import DBSCAN, HDBSCAN, KMeans, MiniBatchKMeans
 from daskseg.decomposition import PCA, IncrementalPCA
 from daskseg.mixture import GaussianMixture
 
@@ -22,13 +23,15 @@ from daskseg.mixture import GaussianMixture
 EXPECTED_FAILURES: dict[str, str] = {}
 
 
-# Some checks feed four distinct points to eight clusters, or noise to HDBSCAN; the warnings are
+# Some checks feed four distinct points to eight clusters, or noise to others; the warnings are
 # right.
 # The check of array APIs skips itself unless SciPy is told to support them.
 @pytest.mark.filterwarnings("ignore:n_clusters=8, but:daskseg.errors.DasksegWarning")
 @pytest.mark.filterwarnings("ignore:.* of the landmarks:daskseg.errors.DasksegWarning")
+@pytest.mark.filterwarnings("ignore:.* of the rows:daskseg.errors.DasksegWarning")
 @parametrize_with_checks(
     [
+        DBSCAN(),
         HDBSCAN(),
         AgglomerativeClustering(),
         BisectingKMeans(),

@@ -72,7 +72,7 @@ def draw_landmarks(blocks: Blocks, seed: int, n_wanted: int, n_samples: int) -> 
 
 
 def _draw_block(rows: Rows, seed: int, n_wanted: int, n_samples: int, ceiling: float) -> Part:
-    return moments.extent(rows.values, None, rows.first_row), [
+    return moments.extent(rows.values, rows.weights, rows.first_row), [
         uniform.draw(rows.values, rows.first_row, (seed, rng.LANDMARKS + i), ceiling, n_wanted)
         for i in range(n_samples)
     ]
