@@ -12,10 +12,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from daskseg.cluster import HDBSCAN, KMeans, MiniBatchKMeans
-from daskseg.cluster import AgglomerativeClustering, KMeans, MiniBatchKMeans
-from daskseg.cluster import AgglomerativeClustering, BisectingKMeans, KMeans, MiniBatchKMeans
-from daskseg.cluster import DBSCAN, HDBSCAN, KMeans, MiniBatchKMeans
+from daskseg.cluster import (
+    DBSCAN,
+    HDBSCAN,
+    AgglomerativeClustering,
+    BisectingKMeans,
+    KMeans,
+    MiniBatchKMeans,
+)
 from daskseg.decomposition import PCA, IncrementalPCA
 from daskseg.mixture import GaussianMixture
 
