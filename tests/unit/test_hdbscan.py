@@ -109,7 +109,7 @@ def test_predict__of_the_rows_of_the_fit_is_labels(n_landmarks, min_samples, lat
         assert (model.nearest_ >= 0).all()
     # Every row on its own, and the landmarks as the tree has them.
     np.testing.assert_array_equal(model.predict(rows[7:8]), model.labels_[7:8])
-    marks = model._marks
+    marks = model.landmarks_
     of_tree = np.empty(len(marks.labels), np.int32)
     of_tree[marks.tree.places] = marks.labels
     np.testing.assert_array_equal(model.labels_[model.sample_indices_], of_tree)
