@@ -102,7 +102,7 @@ def test_plan_boxes__refuses_too_many_copies_with_the_numbers(room):
     sample = np.random.default_rng(0).random((2_000, 2))
     room(MIB)
     wanted = (
-        r"eps=0.4 is too large for boxes of 3,449 rows.* copy the 1,000,000 rows 2\.\d+ times.*"
+        r"eps=0.4 is too large for boxes of 5,140 rows.* copy the 1,000,000 rows 2\.\d+ times.*"
         r"max_halo=2\. Bring the 2 columns to fewer .*PCA, lower eps"
     )
     with pytest.raises(MemoryBudgetError, match=wanted):

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from daskseg.cluster.density.boxes import shape_of
 from daskseg.engine import passes
 from daskseg.engine.blocks import Blocks, Load, Rows
 from daskseg.kernels import boxes, density, density_join, kdtree
@@ -109,12 +110,7 @@ def to_boxes(blocks: Blocks, task: Task, halo_share: float, folder: Path) -> tup
     n_copies : int
     items : list of (number of the box, Load of its rows)
     """
-    row_bytes = 16 + blocks.n_features * blocks.dtype.itemsize + 8 * (blocks.weights is not None)
-
-    def slice_bytes(rows: int) -> int:
-        # The frame, the frame by bucket, the same as a table, and places.
-        return int(rows * ((1 + halo_share) * (4 * row_bytes + 40)))
-
+    row_bytes = (1 + halo_share) * shape_of(blocks).split_bytes
     n_copies, buckets = passes.exchange(
         blocks,
         _split,
@@ -123,7 +119,7 @@ def to_boxes(blocks: Blocks, task: Task, halo_share: float, folder: Path) -> tup
         folder,
         task,
         name="boxes",
-        slice_bytes=slice_bytes,
+        slice_bytes=lambda rows: int(rows * row_bytes),
     )
     return int(n_copies), list(enumerate(buckets.loads))
 
