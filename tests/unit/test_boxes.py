@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -20,6 +22,7 @@ def room(monkeypatch):
     def give(n_bytes, origin=""):
         monkeypatch.setattr(planning, "room_of_task", lambda: (n_bytes, origin))
         monkeypatch.setattr(planning, "_LEAST_ROWS", 2**60)
+        monkeypatch.setattr(planning, "_FEWEST_ROWS", 1)
 
     return give
 
@@ -128,4 +131,14 @@ def test_check_disk__refuses_a_directory_without_room(room, tmp_path):
     plan = plan_for(np.random.default_rng(0).random((100, 2)), 2, room)
     planning.check_disk(plan, str(tmp_path))
     with pytest.raises(MemoryBudgetError, match=r"take about .* of disk, but .* free. Set TMPDIR"):
-        planning.check_disk(plan._replace(disk_bytes=2**60), str(tmp_path))
+        planning.check_disk(replace(plan, disk_bytes=2**60), str(tmp_path))
+
+
+def test_plan_boxes__refuses_a_task_without_memory(monkeypatch):
+    monkeypatch.setattr(planning, "room_of_task", lambda: (2**16, "64 MiB (the test)"))
+    sample = np.random.default_rng(0).random((5_000, 2))
+    with pytest.raises(
+        MemoryBudgetError, match=r"may take 64.00 kiB, which is 3\d\d rows of a box"
+    ):
+        planning.plan_boxes(sample, shape(5_000_000), 0.001, 2.0)
+    assert planning.plan_boxes(sample[:100], shape(100), 0.001, 2.0).n_boxes == 1

@@ -31,6 +31,7 @@ def small_boxes(monkeypatch):
         room = int(2 * n_rows * row_bytes)
         monkeypatch.setattr(boxes, "room_of_task", lambda: (room, ""))
         monkeypatch.setattr(boxes, "_LEAST_ROWS", 2**60)
+        monkeypatch.setattr(boxes, "_FEWEST_ROWS", 1)
 
     return limit
 
@@ -136,7 +137,7 @@ def in_two_boxes(rows, cut, monkeypatch, **options):
     """Fit one column in two boxes."""
     bounds = np.array([[-np.inf], [-np.inf], [cut]]), np.array([[np.inf], [cut], [np.inf]])
     tree = BoxTree(np.array([0, -1, -1]), np.array([cut, 0.0, 0.0]), np.array([1, 0, 1]), *bounds)
-    plan = boxes.BoxPlan(tree, 1.0, len(rows), 1, 1)
+    plan = boxes.BoxPlan(tree, 2, 1.0, len(rows), 1, 1)
     monkeypatch.setattr(dbscan, "plan_boxes", lambda *_: plan)
     rows = np.array(rows)[:, None]
     model = DBSCAN(1.0, **options).fit(da.from_array(rows, chunks=2))

@@ -8,6 +8,7 @@ refusing cuts that would copy rows too often. Does not cover: bringing rows to b
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -28,16 +29,20 @@ _UNLIMITED_BYTES = 2 * 2**30
 # Arbitrary: smaller boxes cost more in files and copies than more tasks at once gain.
 _LEAST_ROWS = 100_000
 _BOXES_PER_THREAD = 2
+# Arbitrary: below it, files would take longer than the work.
+_FEWEST_ROWS = 1_000
 # Arbitrary: with more copies, boxes are not made smaller for the sake of more tasks.
 _CHEAP_HALO = 0.25
 
 
-class BoxPlan(NamedTuple):
+@dataclass(frozen=True)
+class BoxPlan:
     """Boxes, and what is expected of them.
 
     Attributes
     ----------
     tree : BoxTree
+    n_boxes : int
     halo_share : float
         Expected copies of rows in the halos of other boxes, as a share of all rows.
     largest_rows : int
@@ -48,16 +53,12 @@ class BoxPlan(NamedTuple):
         Files expected in the temporary directory, at most.
     """
 
-    tree: BoxTree
+    tree: BoxTree = field(repr=False)
+    n_boxes: int
     halo_share: float
     largest_rows: int
     box_bytes: int
     disk_bytes: int
-
-    @property
-    def n_boxes(self) -> int:
-        """How many boxes there are."""
-        return self.tree.n_boxes
 
 
 class Shape(NamedTuple):
@@ -131,10 +132,7 @@ class _Cuts:
         self.column, self.cut, self.child = [-1], [0.0], [0]
         self.low, self.high = [np.full(n_features, -np.inf)], [np.full(n_features, np.inf)]
         self.leaves = [_Leaf(0, np.arange(len(sample)), np.empty(0, np.int64))]
-
-    @property
-    def n_copies(self) -> int:
-        return sum(len(leaf.halo) for leaf in self.leaves)
+        self.n_copies = 0
 
     def split(self, leaf: _Leaf) -> list[_Leaf] | None:
         """Cut a box at the median of its widest column; None if all its rows are alike."""
@@ -181,16 +179,16 @@ class _Cuts:
         Stops with too many copies; boxes that cannot be cut are left as they are.
         """
         waiting, self.leaves = self.leaves, []
-        while waiting:
+        self.n_copies = sum(len(leaf.halo) for leaf in waiting)
+        while waiting and self.n_copies <= most_copies:
             leaf = waiting.pop()
             halves = self.split(leaf) if len(leaf.own) + len(leaf.halo) > most_rows else None
             if halves is None:
                 self.leaves.append(leaf)
-            else:
-                waiting += halves
-            if self.n_copies + sum(len(one.halo) for one in waiting) > most_copies:
-                self.leaves += waiting
-                return
+                continue
+            waiting += halves
+            self.n_copies += sum(len(one.halo) for one in halves) - len(leaf.halo)
+        self.leaves += waiting
 
     def tree(self) -> BoxTree:
         child = np.array(self.child, np.int64)
@@ -244,7 +242,13 @@ def plan_boxes(sample: Floats, shape: Shape, eps: float, max_halo: float) -> Box
     """
     room, origin = room_of_task()
     scale = shape.n_rows / len(sample)
-    most_rows = max(1.0, _BOX_SHARE * room / shape.box_bytes)
+    most_rows = _BOX_SHARE * room / shape.box_bytes
+    if most_rows < min(_FEWEST_ROWS, shape.n_rows):
+        raise MemoryBudgetError(
+            f"a task may take {format_bytes(room)}, which is {most_rows:,.0f} rows of a box, and "
+            f"fewer than {_FEWEST_ROWS:,} are not worth a file. The limit is {origin}. Raise it, "
+            "or use fewer threads per worker."
+        )
     n_threads = runtime.n_threads()
     cuts = _grow(sample, eps, most_rows / scale, max_halo)
     if cuts.n_copies > max_halo * len(sample):
@@ -276,7 +280,8 @@ def _describe(cuts: _Cuts, shape: Shape, scale: float) -> BoxPlan:
     largest = round(scale * max(len(leaf.own) + len(leaf.halo) for leaf in cuts.leaves))
     # The rows as they come, and as trees with flags and sets.
     disk = (1.0 + share) * shape.n_rows * (2 * shape.file_bytes + 40)
-    return BoxPlan(cuts.tree(), share, largest, largest * shape.box_bytes, int(disk))
+    box_bytes = largest * shape.box_bytes
+    return BoxPlan(cuts.tree(), len(cuts.leaves), share, largest, box_bytes, int(disk))
 
 
 def _refuse_copies(cuts: _Cuts, shape: Shape, eps: float, max_halo: float, most_rows: float) -> str:

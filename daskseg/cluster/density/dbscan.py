@@ -211,6 +211,11 @@ class DBSCAN(ClusterMixin, RowsEstimator):
         ------
         MemoryBudgetError
             If the core rows took more than 256 MiB, so that they were not kept.
+
+        Notes
+        -----
+        A lazy answer carries the core rows once, and every worker holds them: eight bytes per
+        value and 16 per core row.
         """
         check_is_fitted(self, "labels_")
         rows = self._same_features(X)
