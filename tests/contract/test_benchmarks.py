@@ -367,6 +367,33 @@ def test_sweep__counts_passes_and_marks_what_is_interpolated(tmp_path):
     assert "scikit-learn loop" in done.stdout
 
 
+def test_dbscan__compares_the_label_of_every_row(tmp_path):
+    results = tmp_path / "dbscan.jsonl"
+    options = ["--case", "same", "--set", "moons,skin_segmentation", "--rows", "5e4"]
+    options += ["--data", tmp_path]
+    done = run_module("compare.dbscan", *options, "--results", results, "--scratch", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "skin_segmentation: not there, left out" in done.stderr
+    (line,) = records.read(results)
+    assert set(line["ways"]) == {"scikit-learn", "daskseg", "daskseg boxes"}
+    for one in line["ways"].values():
+        assert (one["status"], one["labels_differ"], one["core_differ"]) == ("ok", 0, 0)
+    assert 0 < line["ways"]["daskseg boxes"]["halo_share"] < 1
+    assert "| moons" in done.stdout
+
+
+@pytest.mark.cluster
+def test_dbscan__watches_the_workers(tmp_path):
+    results = tmp_path / "dbscan.jsonl"
+    options = ["--case", "limit", "--limit-rows", "6e4", "--eps", "0.4"]
+    done = run_module("compare.dbscan", *options, "--results", results, "--scratch", tmp_path)
+    assert done.returncode == 0, done.stderr
+    (line,) = records.read(results)
+    assert (line["run"]["status"], line["run"]["restarts"]) == ("ok", 0)
+    assert line["run"]["largest"][2] > 10_000
+    assert "bars, 60,000 x 3: ok" in done.stdout
+
+
 def test_hdbscan__compares_labels_of_landmarks_and_of_all_rows(tmp_path):
     results = tmp_path / "hdbscan.jsonl"
     options = ["--case", "same", "--set", "moons", "--rows", "3e3", "--landmarks", "1e3"]
