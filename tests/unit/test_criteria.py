@@ -13,9 +13,10 @@ from sklearn.metrics import adjusted_rand_score
 from benchmarks import known_truth
 from daskseg.cluster.search import search
 from daskseg.errors import InputError, UsageError
+from daskseg.kernels import agreement, draws
+from daskseg.kernels.draws import Rows
 from daskseg.kernels.sample import Sample
-from daskseg.model_selection.criteria import agreement, border, draws, gap, measure
-from daskseg.model_selection.criteria.draws import Rows
+from daskseg.model_selection.criteria import border, gap, measure
 from daskseg.model_selection.criteria.fits import fit_all
 from daskseg.model_selection.criteria.gap import Gap
 

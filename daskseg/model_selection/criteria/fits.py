@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from daskseg.cluster.search.jobs import n_candidates
 from daskseg.kernels import rng, weighted, weighted_moves, weighted_starts
+from daskseg.kernels.draws import Rows
 from daskseg.kernels.weighted import Level
-from daskseg.model_selection.criteria.draws import Rows
 
 Floats = NDArray[np.float64]
 # Far from the streams of the search for the centres themselves.

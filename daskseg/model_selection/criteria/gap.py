@@ -1,7 +1,7 @@
 """The gap statistic: how much lower the error is than that of rows without structure.
 
 Covers: gaps and standard errors from logarithms of errors, and the 1-SE rule. Does not cover:
-the reference rows (see `criteria.draws`) and fits on them (see `criteria.fits`).
+the reference rows (see `kernels.draws`) and fits on them (see `criteria.fits`).
 
 Reference: Tibshirani, Walther and Hastie, Estimating the number of clusters in a data set via
 the gap statistic, J. R. Stat. Soc. B 2001.

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from daskseg.engine import passes
 from daskseg.errors import InputError, UsageError
+from daskseg.kernels import agreement, draws
+from daskseg.kernels.draws import Box, Rows
 from daskseg.kernels.labels import nearest
-from daskseg.model_selection.criteria import agreement, draws, limits
 from daskseg.model_selection.criteria import gap as gaps
+from daskseg.model_selection.criteria import limits
 from daskseg.model_selection.criteria.border import border_density
-from daskseg.model_selection.criteria.draws import Box, Rows
 from daskseg.model_selection.criteria.fits import fit_all, refine
 
 Floats = NDArray[np.float64]

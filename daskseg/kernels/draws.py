@@ -1,8 +1,8 @@
-"""Rows for the criteria: draws from a weighted sample, and rows without any structure.
+"""Draws from a weighted sample, and rows without any structure to compare it with.
 
 Covers: draws by weight with repeats, the box of the principal components, uniform rows in it.
 Every draw depends on the seed and its number alone. Does not cover: what is done with the rows
-(see `criteria.fits`, `criteria.measure`).
+(see `model_selection.criteria`, `cluster.ensemble`).
 
 Reference: Tibshirani, Walther and Hastie, Estimating the number of clusters in a data set via
 the gap statistic, J. R. Stat. Soc. B 2001 (the box in the components, their choice b).
@@ -85,21 +85,32 @@ def at_most(rows: Rows, n_wanted: int, seed: int, number: int) -> Rows:
     return Rows(rows.values, rows.weights * scale)
 
 
-def box_of(rows: Rows) -> Box:
-    """Find the ranges of the rows along their principal components.
-
-    The last thousandth at both ends of a component is left out, so that a few wild rows do not
-    make the box. Memory: two copies of the rows.
-    """
+def frame_of(rows: Rows) -> Projection:
+    """Find the principal components of the rows about their mean. Memory: a copy of the rows."""
     heavy = rows.weights / np.cumsum(rows.weights)[-1]
     # einsum adds in one order, whatever the threads of BLAS.
     mean = np.einsum("i,ij->j", heavy, rows.values)
     centred = rows.values - mean
     covariance = np.einsum("i,ij,ik->jk", heavy, centred, centred)
     _, components = eigh_falling(covariance)
-    projection = Projection(mean, components, np.ones(len(components)))
-    scores = project_block(rows.values, projection)
-    low, high = np.empty(len(components)), np.empty(len(components))
+    return Projection(mean, components, np.ones(len(components)))
+
+
+def box_of(rows: Rows, frame: Projection | None = None) -> Box:
+    """Find the ranges of the rows along their principal components.
+
+    The last thousandth at both ends of a component is left out, so that a few wild rows do not
+    make the box. Memory: two copies of the rows.
+
+    Parameters
+    ----------
+    rows : Rows
+    frame : Projection, optional
+        As of `frame_of`, where it is known.
+    """
+    heavy = rows.weights / np.cumsum(rows.weights)[-1]
+    scores = project_block(rows.values, frame_of(rows) if frame is None else frame)
+    low, high = np.empty(scores.shape[1]), np.empty(scores.shape[1])
     for c, column in enumerate(scores.T):
         order = np.argsort(column, kind="stable")
         below = np.cumsum(heavy[order])

@@ -1,7 +1,7 @@
 """How alike two partitions of the same rows are: prediction strength, Jaccard, adjusted Rand.
 
 Covers: tables of two labellings and the three measures from a table. Does not cover: the fits
-whose labels are compared (see `criteria.measure`).
+whose labels are compared (see `model_selection.criteria`, `cluster.ensemble`).
 
 References: Tibshirani and Walther, Cluster validation by prediction strength, J. Comput. Graph.
 Stat. 2005; Hennig, Cluster-wise assessment of cluster stability, Comput. Stat. Data Anal. 2007;
