@@ -2,6 +2,7 @@
 
 from daskseg.cluster.agglomerative import AgglomerativeClustering
 from daskseg.cluster.bisecting import BisectingKMeans
+from daskseg.cluster.consensus import ConsensusClustering
 from daskseg.cluster.density.dbscan import DBSCAN
 from daskseg.cluster.density.hdbscan import HDBSCAN
 from daskseg.cluster.density.reachability import reachability
@@ -13,6 +14,7 @@ __all__ = [
     "HDBSCAN",
     "AgglomerativeClustering",
     "BisectingKMeans",
+    "ConsensusClustering",
     "KMeans",
     "MiniBatchKMeans",
     "reachability",

@@ -9,6 +9,7 @@ are kept instead of sums of squares, which cancel (Lang and Schubert, BETULA, SI
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import reduce
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ from daskseg.engine import passes
 from daskseg.engine.blocks import Blocks, Rows
 from daskseg.errors import InputError
 from daskseg.kernels import assign, labels, rng, steps, tiles, weighted, weighted_starts
-from daskseg.kernels.assign import StepGrid, StepPart
+from daskseg.kernels.assign import GRID_BITS, StepGrid, StepPart
 from daskseg.kernels.moments import Extent
 from daskseg.kernels.sample import SAMPLE_ROWS, Sample
 
@@ -207,9 +208,30 @@ def _micro_of(
 ) -> Micro:
     part = StepPart(part.counts[kept], part.units[kept])
     means, _ = steps.means_of(part, grid)
-    sses = [max(0.0, float(sse)) for sse in steps.sse_of(part, grid, means)]
     weights = [float(weight) for weight in steps.weights_of(part, grid)]
-    return Micro(places[kept], means, np.array(weights), np.array(sses), extent)
+    return Micro(places[kept], means, np.array(weights), _errors_of(part, grid), extent)
+
+
+def _errors_of(part: StepPart, grid: StepGrid) -> Floats:
+    """Return the squared error of each micro-cluster about its mean, rounded once.
+
+    As `steps.sse_of`, which takes a millisecond for each centre.
+    """
+    units = steps.units_of(part)
+    exponents = [int(exponent) - GRID_BITS for exponent in grid.exponents]
+    least = 2 * min(exponents[:-2])
+    shifts = np.array([2 ** (2 * exponent - least) for exponent in exponents[:-2]], object)
+    squares = (units[:, :-2] ** 2 * shifts).sum(axis=1)
+    whole, of_means = _power(exponents[-1]), _power(least - exponents[-2])
+    errors = [
+        float(whole * int(own) - of_means * Fraction(int(square), int(weight)))
+        for own, square, weight in zip(units[:, -1], squares, units[:, -2], strict=True)
+    ]
+    return np.asarray(np.maximum(np.array(errors), 0.0))
+
+
+def _power(exponent: int) -> Fraction:
+    return Fraction(2**exponent) if exponent >= 0 else Fraction(1, 2**-exponent)
 
 
 def check_same_rows(part: StepPart, extent: Extent) -> None:

@@ -29,6 +29,7 @@ TEST_MATRIX = 11
 MIXTURE_DRAWS = 12
 RESAMPLES = 21
 NULL_ROWS = 22
+RUNS = 31
 # One per round.
 CANDIDATES = 1000
 # One per sample.

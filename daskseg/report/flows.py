@@ -14,11 +14,11 @@ from bokeh.models import (
     BasicTicker,
     ColumnDataSource,
     FixedTicker,
-    Patches,
     Rect,
     Scatter,
     Segment,
 )
+from bokeh.models.glyphs import Patches
 from bokeh.plotting import figure
 
 from daskseg.charts.canvas import canvas, hover, write

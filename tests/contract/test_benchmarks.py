@@ -467,3 +467,30 @@ def test_mixture__sets_likelihoods_side_by_side(tmp_path):
     assert own["passes"] == pytest.approx(own["passes_counted"])
     assert own["log_density"] >= other["log_density"] - 1e-3
     assert "scikit-learn best of 10" in done.stdout
+
+
+def test_hierarchy__sets_cuts_beside_those_of_all_rows(tmp_path):
+    results = tmp_path / "hierarchy.jsonl"
+    options = ["--set", "gauss-10", "--rows", "1500", "--k", "2,9", "--micro", "200"]
+    done = run_module("compare.hierarchy", *options, "--results", results, "--scratch", tmp_path)
+    assert done.returncode == 0, done.stderr
+    (line,) = records.read(results)
+    own, other = line["ways"]["two steps"], line["ways"]["all rows, SciPy"]
+    assert own["status"] == other["status"] == "ok"
+    assert own["passes"] == pytest.approx(own["passes_counted"])
+    assert other["ari"] == {"2": 1.0, "9": 1.0}
+    assert own["explained"]["9"] == pytest.approx(other["explained"]["9"], abs=0.02)
+    assert "ARI, 9" in done.stdout
+
+
+def test_consensus__counts_what_is_better_and_what_is_stable(tmp_path):
+    results = tmp_path / "consensus.jsonl"
+    options = ["--set", "5 round,uniform box", "--seeds", "1", "--rows", "600"]
+    done = run_module("consensus", *options, "--results", results)
+    assert done.returncode == 0, done.stderr
+    full, empty = records.read(results)
+    (case,) = full["cases"]
+    assert case["consensus"] > case["runs_median"]
+    assert case["is_stable"]
+    assert [one["is_stable"] for one in empty["cases"]] == [False] * 3
+    assert run_module("consensus", "--set", "magic").returncode == 2

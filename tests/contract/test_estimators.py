@@ -17,6 +17,7 @@ from daskseg.cluster import (
     HDBSCAN,
     AgglomerativeClustering,
     BisectingKMeans,
+    ConsensusClustering,
     KMeans,
     MiniBatchKMeans,
 )
@@ -30,6 +31,7 @@ EXPECTED_FAILURES: dict[str, str] = {}
 # Some checks feed four distinct points to eight clusters, or noise to others; the warnings are
 # right.
 # The check of array APIs skips itself unless SciPy is told to support them.
+@pytest.mark.filterwarnings("ignore:nothing stable:daskseg.errors.DasksegWarning")
 @pytest.mark.filterwarnings("ignore:n_clusters=8, but:daskseg.errors.DasksegWarning")
 @pytest.mark.filterwarnings("ignore:.* of the landmarks:daskseg.errors.DasksegWarning")
 @pytest.mark.filterwarnings("ignore:.* of the rows:daskseg.errors.DasksegWarning")
@@ -39,6 +41,7 @@ EXPECTED_FAILURES: dict[str, str] = {}
         HDBSCAN(),
         AgglomerativeClustering(),
         BisectingKMeans(),
+        ConsensusClustering(n_runs=10),
         KMeans(),
         MiniBatchKMeans(),
         PCA(),

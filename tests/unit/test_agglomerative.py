@@ -15,7 +15,8 @@ from sklearn.metrics import adjusted_rand_score
 
 from daskseg.cluster import AgglomerativeClustering, micro
 from daskseg.errors import DasksegWarning, InputError, SchemaMismatchError, UsageError
-from daskseg.inputs import as_blocks
+from daskseg.inputs import as_blocks, measure_extent
+from daskseg.kernels import assign, steps
 from tests.counting import Counted
 
 EVERY_LINKAGE = pytest.mark.parametrize("linkage", ["ward", "average", "complete"])
@@ -278,3 +279,14 @@ def test_compress__refuses_data_that_change():
         micro._sum_up(
             short, found.micro.places, found.micro.extent, found.sample, keep_labels=False
         )
+
+
+def test_errors_of__are_those_of_the_step():
+    rows = groups(500, 4) * np.array([1e-6, 1.0, 1e3, 1e9])
+    extent = measure_extent(as_blocks(rows))
+    grid = assign.step_grid(extent)
+    labels = np.arange(500, dtype=np.int32) % 7
+    part = assign.sums_by_label(rows, np.linspace(0.1, 3.0, 500), labels, 7, grid)
+    means, _ = steps.means_of(part, grid)
+    expected = [float(sse) for sse in steps.sse_of(part, grid, means)]
+    np.testing.assert_allclose(micro._errors_of(part, grid), expected, rtol=1e-12)
