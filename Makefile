@@ -36,7 +36,7 @@ test-limits: .venv/test.stamp  ## memory, crashes, clusters: what is too slow fo
 	$(BIN)/python -m pytest -m "slow or memory" --timeout 3600 $(PYTEST_ARGS) || [ $$? -eq 5 ]
 
 test-latest: .venv-latest/bin/python  ## the test suite on the newest versions of everything
-	.venv-latest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable . --group test
+	.venv-latest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[maps]' --group test
 	.venv-latest/bin/python -m pytest -m "$(QUICK)" $(PYTEST_ARGS)
 
 clean:  ## all that make made
@@ -56,6 +56,9 @@ clean:  ## all that make made
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
+# Tests cover the extras as well.
+.venv/test.stamp: EXTRAS := --editable '.[maps]'
+.venv/bench.stamp: EXTRAS := --editable '.[maps]'
 .venv/bench.stamp .venv/lint.stamp .venv/test.stamp: .venv/%.stamp: .venv/run.stamp
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group $*
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(EXTRAS) --group $*
 	@touch $@

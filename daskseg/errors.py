@@ -9,7 +9,8 @@ The tree::
     │   └── SchemaMismatchError            scoring data lacks or adds features           exit 6
     ├── ArtifactError (ValueError)         unreadable store or model, other format       exit 6
     ├── MemoryBudgetError (MemoryError)    the plan cannot fit                           exit 5
-    └── ClusterError (RuntimeError)        workers missing or lost                       exit 5
+    ├── ClusterError (RuntimeError)        workers missing or lost                       exit 5
+    └── MissingExtraError (ImportError)    an optional library is not installed          exit 2
 
 Every class keeps all its arguments in ``args``, so that an error raised inside a task
 can be rebuilt on the client.
@@ -82,6 +83,12 @@ class ClusterError(DasksegError, RuntimeError):
     """Workers are missing or were lost."""
 
     exit_code = 5
+
+
+class MissingExtraError(DasksegError, ImportError):
+    """An optional library is not installed."""
+
+    exit_code = 2
 
 
 class DasksegWarning(UserWarning):

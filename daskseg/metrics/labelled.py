@@ -232,8 +232,25 @@ def _lazy(vector: da.Array) -> tuple[da.Array, NDArray[Any] | None]:
     return da.map_blocks(_find, vector, names, dtype=np.float64, meta=np.empty(0)), names
 
 
-def _numbers_of(labels: Any, blocks: Blocks) -> tuple[Any, NDArray[Any] | None]:
-    """Turn labels of any kind into numbers, and say what they stand for."""
+def numbers_of(labels: Any, blocks: Blocks) -> tuple[Any, NDArray[Any] | None]:
+    """Turn labels of any kind into numbers, and say what they stand for.
+
+    Parameters
+    ----------
+    labels : array-like, Series, or lazy Array or Series of shape (n_rows,)
+    blocks : Blocks
+        Where they are in memory, the numbers are too.
+
+    Returns
+    -------
+    numbers : ndarray or dask Array of shape (n_rows,)
+    names : ndarray or None
+        What the numbers from 0 stand for; None where the labels are numbers already.
+
+    Notes
+    -----
+    No pass; one over the labels alone if they are lazy and not numbers.
+    """
     labels = as_vector(labels)
     if isinstance(labels, da.Array):
         numbers, names = _lazy(labels)
@@ -304,7 +321,7 @@ def label_rows(
     rows = as_blocks(X, sample_weight=sample_weight)
     if on_sphere:
         rows = rows.map(unit_rows, dtype=np.float64)
-    numbers, names = _numbers_of(labels, rows)
+    numbers, names = numbers_of(labels, rows)
     lazy_dtype = numbers.dtype if names is None and isinstance(numbers, da.Array) else None
     return _look(attach_column(rows, numbers, "labels"), rows, names, noise_label, lazy_dtype)
 

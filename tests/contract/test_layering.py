@@ -43,6 +43,7 @@ RANK = {
     "features": 8,
     "preprocessing": 8,
     "cluster": 9,
+    "manifold": 10,
     "mixture": 10,
     "model_selection": 10,
     "segments": 11,
@@ -76,6 +77,8 @@ ENGINE_CALLS = frozenset(
 # Imports inside functions, by module: what is heavy and often not needed at all.
 LATE_IMPORTS = {
     "engine.runtime": {"distributed"},
+    "manifold.tsne": {"openTSNE"},  # an extra
+    "manifold.umap": {"umap"},  # an extra, and it takes seconds to load
     "model_selection.sweep": {"daskseg"},  # daskseg.charts loads bokeh, for plot() alone
 }
 
