@@ -44,9 +44,11 @@ class Segmentation(BaseEstimator):
 
     Parameters
     ----------
-    model : {"kmeans", "minibatch", "mixture", "hdbscan"}
-        Clustering method: exact k-means, k-means in one or two reads, normal distributions
-        with soft membership, or dense groups, whose number is found and the rest of which is S0.
+    model : {"kmeans", "minibatch", "bisecting", "mixture", "agglomerative", "consensus", \
+"dbscan", "hdbscan"}
+        Clustering method: exact k-means, k-means in one or two reads or by splits in two, normal
+        distributions with soft membership, a tree of micro-clusters, what many runs agree on, or
+        dense groups, whose number is found and the rest of which is S0.
     k : "auto" or int
         Number of segments; "auto" chooses among those of `k_range`, with reasons.
     prepare : Prepare, mapping or None
@@ -64,6 +66,11 @@ class Segmentation(BaseEstimator):
         "auto" takes no number of segments whose smallest or largest has a smaller or larger share.
     min_customers : int
         Nor one whose smallest segment has fewer customers.
+    eps : "auto" or float
+        For "dbscan": the largest distance of customers that are near, in the units of `prepare`;
+        "auto" takes the knee of the distances to near customers.
+    min_samples : "auto" or int
+        For "dbscan": fewest customers within `eps` of a core customer; "auto" is twice the columns.
 
     Attributes
     ----------
@@ -106,6 +113,8 @@ class Segmentation(BaseEstimator):
         min_share: float = 0.01,
         max_share: float = 1.0,
         min_customers: int = 0,
+        eps: str | float = "auto",
+        min_samples: str | int = "auto",
     ) -> None:
         self.model = model
         self.k = k
@@ -117,6 +126,8 @@ class Segmentation(BaseEstimator):
         self.min_share = min_share
         self.max_share = max_share
         self.min_customers = min_customers
+        self.eps = eps
+        self.min_samples = min_samples
 
     def fit(self, X: Any, y: None = None) -> Self:
         """Fit, profile and name segments; eager.
@@ -168,6 +179,8 @@ class Segmentation(BaseEstimator):
                 "min_share": self.min_share,
                 "max_share": self.max_share,
                 "min_customers": self.min_customers,
+                "eps": self.eps,
+                "min_samples": self.min_samples,
             },
         })  # fmt: skip
 

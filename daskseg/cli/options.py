@@ -191,7 +191,7 @@ ModelKind = Annotated[
     str | None,
     typer.Option(
         "--model",
-        metavar="kmeans|minibatch|mixture|hdbscan",
+        metavar="kmeans|minibatch|bisecting|mixture|agglomerative|consensus|dbscan|hdbscan",
         help="Clustering method. Default: kmeans.",
     ),
 ]

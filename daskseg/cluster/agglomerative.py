@@ -69,6 +69,8 @@ class AgglomerativeClustering(MicroModel):
         Micro-clusters.
     micro_labels_ : ndarray or lazy dask Array of shape (n_rows,), int32
         The leaf of each row.
+    micro_places_ : ndarray of shape (n_leaves_, n_features), float64
+        A row is in the leaf whose place is nearest.
     micro_centers_ : ndarray of shape (n_leaves_, n_features), float64
         Means of the rows of each leaf.
     micro_weights_, micro_inertias_ : ndarray of shape (n_leaves_,), float64

@@ -94,6 +94,8 @@ class ConsensusClustering(MicroModel):
     linkage_ : ndarray of shape (n_leaves - 1, 4), float64
         The tree of the micro-clusters by how seldom they are together, as SciPy has it.
     micro_labels_ : ndarray or lazy dask Array of shape (n_rows,), int32
+    micro_places_ : ndarray of shape (n_leaves, n_features), float64
+        A row is in the micro-cluster whose place is nearest.
     micro_centers_ : ndarray of shape (n_leaves, n_features), float64
     micro_weights_, micro_inertias_, micro_agreement_ : ndarray of shape (n_leaves,), float64
     n_passes_ : float

@@ -35,13 +35,14 @@ class MicroModel(ClusterMixin, RowsEstimator):
     Attributes
     ----------
     micro_labels_ : ndarray or lazy dask Array of shape (n_rows,), int32
-    micro_centers_, micro_weights_, micro_inertias_ : ndarray, float64
+    micro_places_, micro_centers_, micro_weights_, micro_inertias_ : ndarray, float64
     """
 
     n_micro: int
     n_clusters: int | None
     labels_: Any
     micro_labels_: Any
+    micro_places_: Floats
     micro_centers_: Floats
     micro_weights_: Floats
     micro_inertias_: Floats
@@ -86,6 +87,7 @@ class MicroModel(ClusterMixin, RowsEstimator):
         """Make micro-clusters, and set what is told of them."""
         found = compress(blocks, int(self.n_micro), seed, keep_labels=keep_labels)
         self._micro = found.micro
+        self.micro_places_ = found.micro.places
         self.micro_centers_ = found.micro.means
         self.micro_weights_ = found.micro.weights
         self.micro_inertias_ = found.micro.sses

@@ -34,8 +34,10 @@ from daskseg.config.values import (
     read_date,
     read_delimiter,
     read_encoding,
+    read_eps,
     read_k,
     read_k_range,
+    read_min_samples,
     read_names,
     read_pca,
     read_source,
@@ -73,6 +75,8 @@ LEDGER_ONLY = (
     "non_product_codes",
 )
 TABLE_ONLY = ("id", "value", "passive")
+# Kinds of models that find the number of segments themselves.
+OWN_NUMBER = ("dbscan", "hdbscan")
 
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -244,11 +248,22 @@ def _reachable_most(value: float, info: ValidationInfo) -> float:
 class ModelSection(_Section):
     """How customers are grouped."""
 
-    kind: Literal["kmeans", "minibatch", "mixture", "hdbscan"] = Field(
+    kind: Literal[
+        "kmeans",
+        "minibatch",
+        "bisecting",
+        "mixture",
+        "agglomerative",
+        "consensus",
+        "dbscan",
+        "hdbscan",
+    ] = Field(
         "kmeans",
         description="Clustering method: kmeans (exact), minibatch (k-means in one or two reads), "
-        "mixture (normal distributions, soft membership), hdbscan (dense groups, the rest is S0; "
-        "finds the number itself).",
+        "bisecting (k-means that splits parts in two), mixture (normal distributions, soft "
+        "membership), agglomerative (a tree of micro-clusters, joined by Ward's rule), consensus "
+        "(what many runs agree on), dbscan (groups that are dense at one distance) and hdbscan "
+        "(groups of any density). The last two find the number themselves; the rest is S0.",
     )
     k: Annotated[Literal["auto"] | int, BeforeValidator(read_k)] = Field(
         "auto", description=f"Number of segments, 1 to {MAX_CLUSTERS}; auto: chosen, with reasons."
@@ -268,14 +283,30 @@ class ModelSection(_Section):
     min_customers: Annotated[int, Field(ge=0)] = Field(
         0, description="Nor one whose smallest segment has fewer customers."
     )
+    eps: Annotated[Literal["auto"] | float, BeforeValidator(read_eps)] = Field(
+        "auto",
+        description="dbscan: largest distance of customers that are near, as prepared; auto: where "
+        "the distances to near customers bend.",
+    )
+    min_samples: Annotated[Literal["auto"] | int, BeforeValidator(read_min_samples)] = Field(
+        "auto",
+        description="dbscan: fewest customers within eps of a core customer, itself included; "
+        "auto: twice the columns, at least 4.",
+    )
 
     @model_validator(mode="after")
-    def _finds_k(self) -> Self:
-        if self.kind == "hdbscan" and self.k != "auto":
+    def _fit_together(self) -> Self:
+        if self.kind in OWN_NUMBER and self.k != "auto":
             raise ValueError(
-                "'k' means nothing for kind 'hdbscan', which finds the number itself: remove it, "
-                "or set min_share, the least share of a segment"
+                f"'k' means nothing for kind {self.kind!r}, which finds the number itself: remove "
+                "it, or set min_share, the least share of a segment"
             )
+        for key in ("eps", "min_samples"):
+            if self.kind != "dbscan" and getattr(self, key) != "auto":
+                raise ValueError(
+                    f"{key!r} means nothing for kind {self.kind!r}, only for dbscan: remove it, or "
+                    "set kind to dbscan"
+                )
         return self
 
 

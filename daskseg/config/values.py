@@ -85,6 +85,22 @@ def read_k_range(value: object) -> object:
     )
 
 
+def read_eps(value: object) -> object:
+    """Take auto or a distance."""
+    if value == "auto":
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf"):
+        return float(value)
+    raise ValueError("must be auto or a number above 0")
+
+
+def read_min_samples(value: object) -> object:
+    """Take auto or a number of customers."""
+    if value == "auto" or (type(value) is int and value >= 1):
+        return value
+    raise ValueError("must be auto or a whole number from 1")
+
+
 def read_columns_or_auto(value: object) -> object:
     """Take auto or a list of column names."""
     if value == "auto":

@@ -45,11 +45,12 @@ def labelled(points: NDArray[Any], labels: NDArray[Any]) -> Labelled:
 @compiled()
 def _nearest(
     tree: KdTree, labels: Any, values: NDArray[Any], sq_limit: float
-) -> Labels:  # pragma: no cover - compiled
+) -> tuple[Labels, Floats]:  # pragma: no cover - compiled
     n_inner = len(tree.start) // 2
     stack, bounds = np.empty(STACK, np.int64), np.empty(STACK)
     point = np.empty(values.shape[1])
     found = np.empty(len(values), np.int64)
+    sq_dist = np.full(len(values), np.inf)
     for i in range(len(values)):
         point[:] = values[i]
         label, least = np.int64(-1), sq_limit
@@ -66,16 +67,20 @@ def _nearest(
                 top = push_children(tree, node, point, least, stack, bounds, top)
                 continue
             for j in range(tree.start[node], tree.stop[node]):
-                sq_dist = sq_between(point, tree.points[j])
-                if sq_dist < least or (sq_dist == least and (label < 0 or labels[j] < label)):
-                    least = sq_dist
+                square = sq_between(point, tree.points[j])
+                if square < least or (square == least and (label < 0 or labels[j] < label)):
+                    least = square
                     label = labels[j]
         found[i] = label
-    return found
+        if label >= 0:
+            sq_dist[i] = least
+    return found, sq_dist
 
 
-def nearest(near: Labelled, values: NDArray[Any], sq_limit: float) -> Labels:
-    """Return the label of the nearest point of each row.
+def nearest(
+    near: Labelled, values: NDArray[Any], sq_limit: float = np.inf
+) -> tuple[Labels, Floats]:
+    """Find the nearest point of each row.
 
     Parameters
     ----------
@@ -86,10 +91,13 @@ def nearest(near: Labelled, values: NDArray[Any], sq_limit: float) -> Labels:
 
     Returns
     -------
-    ndarray of shape (n_rows,), int64
-        -1 where there is no point; the smallest label wins a tie.
+    labels : ndarray of shape (n_rows,), int64
+        That of the point, -1 where there is none; the smallest label wins a tie.
+    sq_dist : ndarray of shape (n_rows,), float64
+        Squared distance to it; infinite where there is none.
     """
-    return np.asarray(_nearest(near.tree, near.labels, np.ascontiguousarray(values), sq_limit))
+    found, sq_dist = _nearest(near.tree, near.labels, np.ascontiguousarray(values), sq_limit)
+    return found, sq_dist
 
 
 def least_distances(places: Floats, values: NDArray[Any], k: int) -> Floats:

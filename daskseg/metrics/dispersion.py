@@ -83,6 +83,21 @@ def _score_block(
     return silhouette.score_block(own.values, weights, own.codes, clusters, exponents)
 
 
+def _sums(labelled: Labelled, *, on_sphere: bool = False) -> StepPart:
+    """Sum the rows of every label. One pass."""
+    step: StepPart = passes.reduce(
+        labelled.blocks,
+        _sum_block,
+        assign.merge_steps,
+        labelled.codes,
+        labelled.grid,
+        on_sphere,
+        name="label-sums",
+        scratch=labelled.scratch,
+    )
+    return step
+
+
 def sum_labels(labelled: Labelled, *, on_sphere: bool = False) -> Summed:
     """Sum the rows of every label. One pass.
 
@@ -104,16 +119,7 @@ def sum_labels(labelled: Labelled, *, on_sphere: bool = False) -> Summed:
     step_grid, n_labels = labelled.grid, len(labelled.names)
     if n_labels < 2:
         check_label_count(n_labels, int(labelled.n_rows.sum()))
-    step: StepPart = passes.reduce(
-        labelled.blocks,
-        _sum_block,
-        assign.merge_steps,
-        labelled.codes,
-        step_grid,
-        on_sphere,
-        name="label-sums",
-        scratch=labelled.scratch,
-    )
+    step = _sums(labelled, on_sphere=on_sphere)
     lost = [Fraction(0)] * n_labels
     if on_sphere:
         lost = steps.weights_of(step, step_grid)[n_labels:]
@@ -182,6 +188,16 @@ def score_labels(summed: Summed) -> LabelScores:
         dispersion.calinski_harabasz(summed.step, summed.grid),
         dispersion.davies_bouldin(means, found.spread, sizes),
     )
+
+
+def score_one_label(labelled: Labelled) -> LabelScores:
+    """Return the squared error of rows of one label; what compares labels is NaN. One pass."""
+    step = _sums(labelled)
+    weights = np.array([float(one) for one in steps.weights_of(step, labelled.grid)])
+    none = float("nan")
+    unknown = np.full(len(labelled.names), none)
+    within = dispersion.within(step, labelled.grid)
+    return LabelScores(labelled.names, weights, none, unknown, unknown, within, none, none)
 
 
 def calinski_harabasz_score(
@@ -312,17 +328,7 @@ def inertia(
         labelled = label_rows(X, labels, sample_weight=sample_weight, noise_label=noise_label)
         if not len(labelled.names):
             raise InputError("no row is left: all have the noise_label, or no weight.")
-        step: StepPart = passes.reduce(
-            labelled.blocks,
-            _sum_block,
-            assign.merge_steps,
-            labelled.codes,
-            labelled.grid,
-            False,
-            name="label-sums",
-            scratch=labelled.scratch,
-        )
-        return dispersion.within(step, labelled.grid)
+        return dispersion.within(_sums(labelled), labelled.grid)
     if noise_label is not None:
         raise UsageError("noise_label goes with labels: centres leave no row out.")
     blocks = as_blocks(X, sample_weight=sample_weight)

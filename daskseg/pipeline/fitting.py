@@ -202,14 +202,25 @@ def find_own(study: Study, prepared: Blocks) -> SelfChosen:
     """Fit a model that finds the number of its segments itself."""
     settings = study.model
     with progress.stage("fit"):
-        model = fit_with_own_number(settings.kind, prepared, settings.min_share, settings.seed)
+        model = fit_with_own_number(settings, prepared)
     facts, k = model.facts, len(model.grouping.centres)
     words = {"k": k, "noise": percent(facts["noise_share"]), "share": percent(settings.min_share)}
-    sentences = [text("choice.density.found" if k > 1 else "choice.density.found_one", **words)]
-    if prepared.n_rows > facts["n_landmarks"]:
-        least = significant(min(facts["agreement"]), 2)
-        n = count(facts["n_landmarks"])
-        sentences.append(text("choice.density.agreement", least=least, n=n))
+    if settings.kind == "hdbscan":
+        sentences = [text("choice.density.found" if k > 1 else "choice.density.found_one", **words)]
+        if prepared.n_rows > facts["n_landmarks"]:
+            least = significant(min(facts["agreement"]), 2)
+            n = count(facts["n_landmarks"])
+            sentences.append(text("choice.density.agreement", least=least, n=n))
+        return SelfChosen(model, tuple(sentences))
+    words["eps"], words["n"] = significant(facts["eps"], 3), count(facts["min_samples"])
+    sentences = [text("choice.density.linked" if k > 1 else "choice.density.linked_one", **words)]
+    if facts["n_small"]:
+        small = percent(facts["small_share"])
+        sentences.append(text("choice.density.small", n=count(facts["n_small"]), share=small))
+    if facts["suggested"]:
+        looked, core = facts["suggested"]["n_places"], facts["suggested"]["core_share"]
+        words = {"n": count(looked), "core": percent(core), "rank": count(facts["min_samples"])}
+        sentences.append(text("choice.density.suggested", **words))
     return SelfChosen(model, tuple(sentences))
 
 

@@ -15,11 +15,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daskseg.cluster import HDBSCAN, KMeans, MiniBatchKMeans
+from daskseg.cluster import (
+    DBSCAN,
+    HDBSCAN,
+    AgglomerativeClustering,
+    BisectingKMeans,
+    ConsensusClustering,
+    KMeans,
+    MiniBatchKMeans,
+)
+from daskseg.cluster.density import suggest_eps
+from daskseg.cluster.density.dbscan import MAX_FEATURES
+from daskseg.cluster.density.distances import default_min_samples
+from daskseg.config.study import ModelSection
 from daskseg.engine.blocks import Blocks
-from daskseg.errors import InputError
+from daskseg.errors import InputError, MemoryBudgetError, UsageError
 from daskseg.kernels.silhouette import Clusters
-from daskseg.metrics.dispersion import LabelScores, score_labels, sum_labels
+from daskseg.metrics.dispersion import LabelScores, score_labels, score_one_label, sum_labels
 from daskseg.metrics.labelled import label_blocks
 from daskseg.metrics.silhouette import evaluate
 from daskseg.mixture import GaussianMixture
@@ -27,8 +39,14 @@ from daskseg.model_selection.sweep import Sweep
 from daskseg.segments.grouping import (
     CentreGrouping,
     Grouping,
-    LandmarkGrouping,
     MixtureGrouping,
+    SplitGrouping,
+)
+from daskseg.segments.points import (
+    ConsensusGrouping,
+    CoreGrouping,
+    LandmarkGrouping,
+    PlaceGrouping,
 )
 
 Floats = NDArray[np.float64]
@@ -78,24 +96,21 @@ def fit_model(kind: str, k: int, prepared: Blocks, found: Sweep) -> FittedModel:
     return FITS[kind](k, prepared, found)
 
 
-def fit_with_own_number(kind: str, prepared: Blocks, min_share: float, seed: int) -> FittedModel:
+def fit_with_own_number(settings: ModelSection, prepared: Blocks) -> FittedModel:
     """Fit a model that finds the number of its groups itself.
 
     Parameters
     ----------
-    kind : str
-        A key of `OWN_NUMBER`.
+    settings : ModelSection
+        Its kind is a key of `OWN_NUMBER`; its `min_share` is the least share of a group.
     prepared : Blocks
-    min_share : float
-        Least share of a group.
-    seed : int
 
     Raises
     ------
     InputError
         If there is no group.
     """
-    return OWN_NUMBER[kind](prepared, min_share, seed)
+    return OWN_NUMBER[settings.kind](prepared, settings)
 
 
 def _kmeans(k: int, prepared: Blocks, found: Sweep) -> FittedModel:
@@ -130,8 +145,105 @@ def _mixture(k: int, prepared: Blocks, found: Sweep) -> FittedModel:
     return _by_labels(grouping, _facts(fitted), prepared)
 
 
-def _hdbscan(prepared: Blocks, min_share: float, seed: int) -> FittedModel:
-    fitted = HDBSCAN(min_share or None, random_state=seed).fit(prepared)
+def _bisecting(k: int, prepared: Blocks, found: Sweep) -> FittedModel:
+    fitted = BisectingKMeans(k, random_state=found.seed).fit(prepared)
+    centres = np.asarray(fitted.cluster_centers_, dtype=np.float64)
+    grouping = SplitGrouping(centres, fitted.children_, fitted.split_centers_)
+    facts = {
+        "n_passes": float(fitted.n_passes_),
+        "children": fitted.children_.tolist(),
+        "split_gains": fitted.split_gains_.tolist(),
+    }
+    return _by_labels(grouping, facts, prepared)
+
+
+def _agglomerative(k: int, prepared: Blocks, found: Sweep) -> FittedModel:
+    fitted = AgglomerativeClustering(k, random_state=found.seed).fit(prepared)
+    table = fitted.lookup(fitted.n_clusters_)
+    centres = np.asarray(fitted.cluster_centers_, dtype=np.float64)
+    grouping = PlaceGrouping(centres, fitted.micro_places_, table)
+    facts = {"n_passes": float(fitted.n_passes_), "n_leaves": fitted.n_leaves_}
+    return _by_labels(grouping, facts, prepared)
+
+
+def _consensus(k: int, prepared: Blocks, found: Sweep) -> FittedModel:
+    fitted = ConsensusClustering(k, random_state=found.seed).fit(prepared)
+    centres = np.asarray(fitted.cluster_centers_, dtype=np.float64)
+    table = np.empty(len(fitted.consensus_labels_), np.int32)
+    table[fitted.consensus_order_] = fitted.consensus_labels_
+    grouping = ConsensusGrouping(centres, fitted.micro_places_, table, fitted.micro_agreement_)
+    facts = {
+        "n_passes": float(fitted.n_passes_),
+        "is_stable": fitted.is_stable_,
+        "stability": fitted.stability_,
+        "null_stability": fitted.null_stability_,
+        "within": fitted.within_.tolist(),
+        "nearest_other": fitted.nearest_other_.tolist(),
+    }
+    return _by_labels(grouping, facts, prepared)
+
+
+def _dbscan(prepared: Blocks, settings: ModelSection) -> FittedModel:
+    if not prepared.in_memory and prepared.n_features > MAX_FEATURES:
+        raise UsageError(
+            f"dbscan groups at most {MAX_FEATURES} columns out of memory, and there are "
+            f"{prepared.n_features}. Project them with prepare.pca (--pca {MAX_FEATURES}), or "
+            "group with hdbscan."
+        )
+    eps, min_samples = settings.eps, settings.min_samples
+    if min_samples == "auto":
+        min_samples = default_min_samples(prepared.n_features)
+    facts: dict[str, Any] = {"suggested": None}
+    if eps == "auto":
+        advice = suggest_eps(prepared, min_samples=min_samples, random_state=settings.seed)
+        eps = advice.eps
+        facts["suggested"] = {"n_places": len(advice.distances), "core_share": advice.core_share}
+    fitted = DBSCAN(eps, min_samples=min_samples, random_state=settings.seed).fit(prepared)
+    if not hasattr(fitted, "components_"):
+        raise MemoryBudgetError(
+            "the core customers of dbscan take more than 256 MiB, too much for a model that scores "
+            "others by them. Group with hdbscan, which keeps 50,000 landmarks, or take fewer "
+            "components."
+        )
+    labels = np.asarray(fitted.labels_)
+    sizes = np.bincount(labels[labels >= 0], minlength=fitted.n_clusters_)
+    is_kept = sizes >= settings.min_share * len(labels)
+    if not is_kept.any():
+        raise InputError(
+            f"dbscan found no group of at least {settings.min_share:.3g} of the customers: of "
+            f"{fitted.n_clusters_} groups at eps={eps:.4g} the largest has "
+            f"{sizes.max(initial=0)} of {len(labels)}. Raise eps, lower min_share or min_samples, "
+            "or group with kmeans, which cuts a continuum into useful parts."
+        )
+    numbers = np.where(is_kept, np.cumsum(is_kept) - 1, -1).astype(np.int32)
+    of_cores = numbers[labels[fitted.core_sample_indices_]]
+    points = np.asarray(fitted.components_, dtype=np.float64)
+    # By their values, so that the order of the rows leaves no trace.
+    order = np.lexsort(points.T[::-1])
+    order = order[of_cores[order] >= 0]
+    points, of_cores = points[order], of_cores[order]
+    centres = _means(points, of_cores, int(is_kept.sum()))
+    grouping = CoreGrouping(centres, points, of_cores, eps)
+    facts.update(
+        {
+            "n_passes": float(fitted.n_passes_),
+            "eps": eps,
+            "min_samples": min_samples,
+            "n_small": int((~is_kept).sum()),
+            "small_share": float(sizes[~is_kept].sum()) / len(labels),
+        }
+    )
+    return _by_labels(grouping, facts, prepared)
+
+
+def _means(points: Floats, labels: NDArray[np.int32], n_groups: int) -> Floats:
+    counts = np.bincount(labels, minlength=n_groups)
+    sums = [np.bincount(labels, weights=column, minlength=n_groups) for column in points.T]
+    return np.ascontiguousarray((np.array(sums) / counts).T)
+
+
+def _hdbscan(prepared: Blocks, settings: ModelSection) -> FittedModel:
+    fitted = HDBSCAN(settings.min_share or None, random_state=settings.seed).fit(prepared)
     if fitted.n_clusters_ == 0:
         raise InputError(
             "hdbscan found no clusters: no group of customers is denser than what is around it. "
@@ -152,7 +264,6 @@ def _hdbscan(prepared: Blocks, min_share: float, seed: int) -> FittedModel:
     facts = {
         "n_passes": float(fitted.n_passes_),
         "n_landmarks": len(order),
-        "noise_share": fitted.noise_share_,
         "agreement": fitted.agreement_.tolist(),
     }
     return _by_labels(grouping, facts, prepared)
@@ -162,7 +273,13 @@ def _by_labels(grouping: Grouping, facts: dict[str, Any], prepared: Blocks) -> F
     labelled = label_blocks(prepared, partial(_labels, grouping=grouping), noise_label=NOISE)
     n_groups = len(grouping.centres)
     of_groups, below_zero = np.full(n_groups, np.nan), np.full(n_groups, np.nan)
-    scores = score_labels(sum_labels(labelled))
+    if len(labelled.names) > 1:
+        scores = score_labels(sum_labels(labelled))
+    else:
+        scores = score_one_label(labelled)
+    if grouping.has_noise:
+        n_rows = prepared.n_rows
+        facts = {**facts, "noise_share": 1.0 - float(np.cumsum(scores.sizes)[-1]) / n_rows}
     places = scores.labels.astype(np.intp)
     of_groups[places], below_zero[places] = scores.of_labels, scores.below_zero
     return FittedModel(
@@ -186,6 +303,12 @@ def _facts(fitted: Any) -> dict[str, Any]:
 FITS: dict[str, Callable[[int, Blocks, Sweep], FittedModel]] = {
     "kmeans": _kmeans,
     "minibatch": _minibatch,
+    "bisecting": _bisecting,
     "mixture": _mixture,
+    "agglomerative": _agglomerative,
+    "consensus": _consensus,
 }
-OWN_NUMBER: dict[str, Callable[[Blocks, float, int], FittedModel]] = {"hdbscan": _hdbscan}
+OWN_NUMBER: dict[str, Callable[[Blocks, ModelSection], FittedModel]] = {
+    "dbscan": _dbscan,
+    "hdbscan": _hdbscan,
+}

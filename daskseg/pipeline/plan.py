@@ -61,6 +61,10 @@ FIT_PASSES: dict[str, Range] = {
     "kmeans": (3, 5),  # steps 1-3, and 2 for the silhouettes
     "minibatch": (3, 6),  # batches 1-3, error and silhouettes 2-3
     "mixture": (5, 9),  # ranges 1, steps 1-5, silhouettes 3
+    "bisecting": (4, 7),  # ranges and sums 1-4, silhouettes 3
+    "agglomerative": (4, 5),  # ranges and sums 1-2, silhouettes 3
+    "consensus": (4, 5),  # the same
+    "dbscan": (5, 7),  # distances 1-2, boxes 1-2, silhouettes 3
     "hdbscan": (4, 4),  # landmarks 1, silhouettes 3
 }
 # Of a larger sample a search works on so many rows for most of its time.

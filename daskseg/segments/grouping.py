@@ -1,25 +1,26 @@
 """How a model puts customers into groups: one picklable class per kind, kept in plain arrays.
 
 Covers: the group, the second one, the distance and the confidence of rows in the units in which
-distances are taken, and what a saved model holds of that. Does not cover: fitting (see
-`pipeline.models`), the way from features to these units (see `segments.reduction`).
+distances are taken, and what a saved model holds of that, for groups that follow from centres,
+splits or normal distributions. Does not cover: groups of many points (see `segments.points`),
+fitting (see `pipeline.models`), the way from features to these units (see `segments.reduction`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from daskseg.kernels import attach, kdtree, mixture_scores, mixture_steps
-from daskseg.kernels.condensed import Flat
+from daskseg.kernels import mixture_scores, mixture_steps, splits
 from daskseg.kernels.mixture import Ready
 from daskseg.kernels.mixture_steps import Parameters
-from daskseg.kernels.top_two import confidence, top_two
+from daskseg.kernels.splits import Splits
+from daskseg.kernels.top_two import TopTwo, confidence, top_two
 
 Floats = NDArray[np.float64]
 
@@ -51,6 +52,27 @@ def dist_to(rows: Floats, centres: Floats, labels: NDArray[np.int32]) -> Floats:
     for column, coordinates in zip(rows.T, centres.T, strict=True):
         square += (column - coordinates[labels]) ** 2
     return np.sqrt(square)
+
+
+def beside(rows: Floats, centres: Floats, first: NDArray[np.int32]) -> Grouped:
+    """Put the nearest other centre beside groups that are known.
+
+    Confidence is 1 - d1 / d2 of the own centre and the nearest other one, and 0 where that one is
+    nearer.
+    """
+    nearest = top_two(rows, centres)
+    second = np.where(nearest.first == first, nearest.second, nearest.first)
+    distance = dist_to(rows, centres, first)
+    other = np.full(len(rows), np.inf) if len(centres) == 1 else dist_to(rows, centres, second)
+    sure = confidence(TopTwo(first, second, distance, other))
+    return Grouped(first, second, distance, np.maximum(sure, 0.0))
+
+
+def renumbered(order: NDArray[np.intp], labels: NDArray[Any]) -> NDArray[np.int32]:
+    """Return labels by the place of their group in another order; noise, -1, stays."""
+    place = np.full(len(order) + 1, -1, np.int32)
+    place[order] = np.arange(len(order), dtype=np.int32)
+    return np.asarray(place[labels])
 
 
 # Arrays have no single truth value: two groupings are compared by what they save.
@@ -181,93 +203,53 @@ class MixtureGrouping(Grouping):
 
 
 @dataclass(frozen=True, eq=False)
-class LandmarkGrouping(Grouping):
-    """The cluster of the landmark that is next by mutual reachability, or noise.
-
-    Confidence is the strength of the membership: 0 for noise. The second group of noise is the
-    nearest cluster, that of others the one of the nearest other centre.
+class SplitGrouping(Grouping):
+    """The leaf that a row comes to by the nearer one of two split points, again and again.
 
     Attributes
     ----------
     centres : as of `Grouping`
-        Means of the landmarks of each cluster.
-    points : ndarray of shape (n_landmarks, n_columns), float64
-    labels : ndarray of shape (n_landmarks,), int32
-    left_sq : ndarray of shape (n_landmarks,), float64
-    reach_sq, peak_sq : ndarray of shape (n_groups,), float64
-        As in `kernels.attach.Landmarks`.
-    n_neighbours : int
-        Core distances are those to so many landmarks.
+        Means of the leaves.
+    children : ndarray of shape (n_groups - 1, 2), int64
+    split_centres : ndarray of shape (n_groups - 1, 2, n_columns), float64
+        As in `kernels.splits.Splits`.
     """
 
-    kind: ClassVar[str] = "landmarks"
-    has_noise: ClassVar[bool] = True
-    may_be_infinite: ClassVar[frozenset[str]] = frozenset({"left_sq", "reach_sq", "peak_sq"})
-    points: Floats
-    labels: NDArray[np.int32]
-    left_sq: Floats
-    reach_sq: Floats
-    peak_sq: Floats
-    n_neighbours: int
+    kind: ClassVar[str] = "splits"
+    children: NDArray[np.int64]
+    split_centres: Floats
 
     def of(self, rows: Floats) -> Grouped:
-        """Group rows."""
-        found = attach.attach(self._marks, rows)
-        nearest = top_two(rows, self.centres)
-        other = np.where(nearest.first == found.labels, nearest.second, nearest.first)
-        is_noise = found.labels < 0
-        distance = dist_to(rows, self.centres, found.nearest)
-        second = np.where(is_noise, found.nearest, other)
-        return Grouped(found.labels, second, distance, found.strengths)
-
-    @cached_property
-    def _marks(self) -> attach.Landmarks:
-        tree = kdtree.build(self.points)
-        sq_core = kdtree.sq_dist_to_kth(tree, tree.points, self.n_neighbours)
-        unused = np.empty(0)
-        flat = Flat(self.labels, unused, self.reach_sq, self.peak_sq, unused)
-        return attach.landmarks_of(tree, self.n_neighbours, sq_core, self.left_sq, flat)
+        """Group rows; the first side of a split wins a tie."""
+        own = splits.follow(rows, Splits(self.children, self.split_centres))
+        return beside(rows, self.centres, own)
 
     def reordered(self, order: NDArray[np.intp]) -> Self:
-        """Return the clusters in another order."""
-        # Noise, which is -1, stays the last.
-        place = np.full(len(order) + 1, -1, np.int32)
-        place[order] = np.arange(len(order), dtype=np.int32)
-        return replace(
-            self,
-            centres=self.centres[order],
-            labels=place[self.labels],
-            reach_sq=self.reach_sq[order],
-            peak_sq=self.peak_sq[order],
-        )
+        """Return the splits with their leaves in another order."""
+        n_groups = len(self.centres)
+        # Numbers from n_groups up are splits, which stay.
+        numbers = np.concatenate([np.empty(n_groups, np.int64), np.arange(n_groups, 2 * n_groups)])
+        numbers[order] = np.arange(n_groups)
+        return type(self)(self.centres[order], numbers[self.children], self.split_centres)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays of the class."""
-        return {name: getattr(self, name) for name in self.array_names({})}
-
-    def settings(self) -> dict[str, Any]:
-        """Return the number of neighbours."""
-        return {"n_neighbours": self.n_neighbours}
+        return {
+            "centres": self.centres,
+            "children": self.children,
+            "split_centres": self.split_centres,
+        }
 
     @classmethod
     def array_names(cls, settings: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the names of the arrays of the class."""
         del settings
-        return ("centres", "points", "labels", "left_sq", "reach_sq", "peak_sq")
+        return ("centres", "children", "split_centres")
 
     def shapes(self, n_groups: int, n_columns: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes that the saved arrays must have."""
-        n_landmarks = len(self.points)
         return {
             "centres": (n_groups, n_columns),
-            "points": (n_landmarks, n_columns),
-            "labels": (n_landmarks,),
-            "left_sq": (n_landmarks,),
-            "reach_sq": (n_groups,),
-            "peak_sq": (n_groups,),
+            "children": (n_groups - 1, 2),
+            "split_centres": (n_groups - 1, 2, n_columns),
         }
-
-
-KINDS: dict[str, type[Grouping]] = {
-    one.kind: one for one in (CentreGrouping, MixtureGrouping, LandmarkGrouping)
-}

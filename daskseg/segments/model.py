@@ -21,7 +21,8 @@ from daskseg.features.schemes import Scheme, SchemeEntry
 from daskseg.features.scores import SCORED, rfm_codes, score_values
 from daskseg.kernels.prepare import FeaturePlan, prepared_names, restore_block
 from daskseg.kernels.projection import unproject_block
-from daskseg.segments.grouping import KINDS, Grouped, Grouping
+from daskseg.segments.grouping import Grouped, Grouping
+from daskseg.segments.kinds import KINDS
 from daskseg.segments.reduction import Reduction, comparable
 
 FORMAT_VERSION = 1

@@ -56,6 +56,8 @@ def test_study__fills_in_every_default():
             "min_share": 0.01,
             "max_share": 1.0,
             "min_customers": 0,
+            "eps": "auto",
+            "min_samples": "auto",
         },
         "label": {"scheme": "rfm11", "min_fit": 0.5, "names": {}},
         "report": {"title": None},

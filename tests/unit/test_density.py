@@ -132,9 +132,10 @@ def test_nearest__is_the_label_of_the_nearest_point(seed):
         sq += (ours[:, None] - theirs[None]) ** 2
     least = sq.min(axis=1)
     wanted = np.array([labels[line == low].min() for line, low in zip(sq, least, strict=True)])
-    np.testing.assert_array_equal(density_near.nearest(near, places, np.inf), wanted)
-    found = density_near.nearest(near, places, eps * eps)
+    np.testing.assert_array_equal(density_near.nearest(near, places)[0], wanted)
+    found, sq_dist = density_near.nearest(near, places, eps * eps)
     np.testing.assert_array_equal(found, np.where(least <= eps * eps, wanted, -1))
+    np.testing.assert_array_equal(sq_dist, np.where(least <= eps * eps, least, np.inf))
 
 
 def test_least_distances__merge_to_those_of_all_rows():

@@ -10,11 +10,20 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from daskseg import Segmentation, load_model
-from daskseg.cluster import HDBSCAN
+from daskseg.cluster import (
+    DBSCAN,
+    HDBSCAN,
+    AgglomerativeClustering,
+    BisectingKMeans,
+    ConsensusClustering,
+)
+from daskseg.cluster.density import suggest_eps
 from daskseg.errors import ArtifactError, InputError, UsageError
 from daskseg.mixture import GaussianMixture
 from daskseg.pipeline.models import FITS, OWN_NUMBER
-from daskseg.segments.grouping import KINDS, CentreGrouping, MixtureGrouping
+from daskseg.segments.grouping import CentreGrouping, MixtureGrouping, SplitGrouping
+from daskseg.segments.kinds import KINDS
+from daskseg.segments.points import ConsensusGrouping, CoreGrouping, PlaceGrouping
 
 NAMES = ["visits", "minutes"]
 BARE = {"winsor": 0.0, "log1p": [], "scale": "none"}
@@ -108,9 +117,21 @@ def test_groupings__turn_with_the_order_of_their_groups():
         MixtureGrouping(
             np.array([[0.0], [4.0]]), np.array([0.25, 0.75]), np.array([[[1.0]], [[2.0]]])
         ),
+        SplitGrouping(np.array([[0.0], [4.0]]), np.array([[0, 1]]), np.array([[[0.5], [3.5]]])),
+        PlaceGrouping(np.array([[0.0], [4.0]]), np.array([[0.0], [4.0]]), np.array([0, 1])),
+        ConsensusGrouping(
+            np.array([[0.0], [4.0]]),
+            np.array([[0.0], [4.0]]),
+            np.array([0, 1]),
+            np.array([0.6, 0.9]),
+        ),
+        CoreGrouping(np.array([[0.0], [4.0]]), np.array([[0.0], [4.0]]), np.array([0, 1]), 1.5),
     ):
         before, after = grouping.of(rows), grouping.reordered(order).of(rows)
-        np.testing.assert_array_equal(after.first, 1 - before.first)
+        has_group = before.first >= 0
+        np.testing.assert_array_equal(has_group, after.first >= 0)
+        np.testing.assert_array_equal(after.first[has_group], 1 - before.first[has_group])
+        np.testing.assert_array_equal(after.second, 1 - before.second)
         np.testing.assert_array_equal(after.confidence, before.confidence)
         shapes = {name: array.shape for name, array in grouping.arrays().items()}
         assert shapes == grouping.shapes(2, 1)
@@ -169,6 +190,135 @@ def test_hdbscan__refuses_a_number_of_groups_and_a_continuum():
     even = pd.DataFrame({"visits": np.arange(200.0), "minutes": np.zeros(200)})
     with pytest.raises(InputError, match="hdbscan found no clusters"):
         Segmentation("hdbscan", prepare=BARE).fit(even)
+
+
+def test_splits__leaf_and_confidence_by_hand():
+    # First at 5, then the left side at 1.5; leaves are numbered as they were asked for.
+    tree = SplitGrouping(
+        np.array([[9.0], [1.0], [2.0]]),
+        np.array([[4, 0], [1, 2]]),
+        np.array([[[1.0], [9.0]], [[1.0], [2.0]]]),
+    )
+    found = tree.of(np.array([[0.0], [4.9], [8.0], [1.5]]))
+    assert found.first.tolist() == [1, 2, 0, 1]
+    assert found.second.tolist() == [2, 1, 2, 2]
+    np.testing.assert_allclose(found.distance, [1.0, 2.9, 1.0, 0.5])
+    np.testing.assert_allclose(found.confidence, [0.5, 1 - 2.9 / 3.9, 1 - 1 / 6, 0.0])
+    turned = tree.reordered(np.array([2, 0, 1]))
+    assert turned.of(np.array([[0.0], [4.9], [8.0]])).first.tolist() == [2, 0, 1]
+
+
+def test_places__a_group_may_reach_past_another_centre():
+    # The place at 10 belongs to the group of the one at 0, whose centre is farther from it.
+    bent = PlaceGrouping(
+        np.array([[2.0], [7.0]]), np.array([[0.0], [7.0], [10.0]]), np.array([0, 1, 0])
+    )
+    found = bent.of(np.array([[0.5], [9.0]]))
+    assert found.first.tolist() == [0, 0]
+    assert found.second.tolist() == [1, 1]
+    assert found.distance.tolist() == [1.5, 7.0]
+    np.testing.assert_allclose(found.confidence, [1 - 1.5 / 6.5, 0.0])
+
+
+def test_core_rows__reach_and_confidence_by_hand():
+    dense = CoreGrouping(
+        np.array([[0.5], [9.0]]), np.array([[0.0], [1.0], [9.0]]), np.array([0, 0, 1]), 2.0
+    )
+    found = dense.of(np.array([[1.0], [3.0], [3.1], [9.5], [99.0]]))
+    assert found.first.tolist() == [0, 0, -1, 1, -1]
+    assert found.second.tolist() == [1, 1, 0, 0, 1]
+    assert found.confidence.tolist() == [1.0, 0.0, 0.0, 0.75, 0.0]
+    np.testing.assert_allclose(found.distance, [0.5, 2.5, 2.6, 0.5, 90.0])
+
+
+ON_CENTRES = {
+    "bisecting": lambda rows: BisectingKMeans(3, random_state=0).fit(rows),
+    "agglomerative": lambda rows: AgglomerativeClustering(3, random_state=0).fit(rows),
+    "consensus": lambda rows: ConsensusClustering(3, random_state=0).fit(rows),
+}
+
+
+@pytest.mark.parametrize("kind", ON_CENTRES)
+def test_segmentation__groups_as_the_estimator_does(kind):
+    rows = rows_of(150)
+    found = Segmentation(kind, k=3, prepare=BARE).fit(pd.DataFrame(rows, columns=NAMES))
+    fitted = ON_CENTRES[kind](rows)
+    grouped = found.model_.grouping.of(rows)
+    assert adjusted_rand_score(grouped.first, fitted.labels_) == 1.0
+    assert adjusted_rand_score(grouped.first, fitted.predict(rows)) == 1.0
+    if kind == "consensus":
+        np.testing.assert_array_equal(grouped.confidence, fitted.agreement_)
+    segments = found.record_["segments"]
+    assert sum(segment["customers"] for segment in segments) == 450
+    assert found.record_["choice"]["chosen_inertia"] == pytest.approx(fitted.inertia_, rel=1e-9)
+
+
+def test_consensus__says_that_nothing_is_stable():
+    rows = np.random.default_rng(4).uniform(size=(500, 2))
+    found = Segmentation("consensus", k=3, prepare=BARE).fit(pd.DataFrame(rows, columns=NAMES))
+    assert any(notice.startswith("nothing stable") for notice in found.record_["notices"])
+
+
+def test_dbscan__finds_groups_and_noise(tmp_path):
+    table = with_strays()
+    found = Segmentation("dbscan", prepare=BARE, min_share=0.05, value="visits").fit(table)
+    assert list(found.names_) == ["S1", "S2", "S3", "S0"]
+    scored = found.assign(table)
+    rows = table.to_numpy()
+    advice = suggest_eps(rows, random_state=0)
+    fitted = DBSCAN(advice.eps, min_samples=advice.min_samples).fit(rows)
+    # On these no row is near core rows of two groups.
+    wanted = np.array(["S3", "S2", "S1", "S0"])[fitted.labels_]
+    assert scored["segment_id"].tolist() == wanted.tolist()
+    assert (scored["confidence"].iloc[fitted.core_sample_indices_] == 1).all()
+    assert (scored["confidence"][scored["segment_id"] == "S0"] == 0).all()
+    reasons = found.record_["choice"]["reasons"]
+    assert reasons[0].startswith("3 groups of at least 5")
+    assert "nearest bend" in reasons[1]
+    again = load_model(found.save(tmp_path / "model"))
+    pd.testing.assert_frame_equal(again.assign(table), scored)
+    found.report(tmp_path / "report.html")
+    shuffled = table.sample(frac=1.0, random_state=3)
+    other = Segmentation("dbscan", prepare=BARE, min_share=0.05, value="visits").fit(shuffled)
+    for name, array in found.model_.grouping.arrays().items():
+        np.testing.assert_array_equal(other.model_.grouping.arrays()[name], array)
+
+
+def test_dbscan__takes_what_is_given_and_leaves_small_groups_as_noise():
+    near = np.r_[np.arange(20.0), 100.0 + np.arange(5.0), 500.0, 300.0 + np.arange(14.0)]
+    table = pd.DataFrame({"visits": near})
+    settings = {"prepare": BARE, "eps": 1.0, "min_samples": 2}
+    every = Segmentation("dbscan", min_share=0.0, **settings).fit(table)
+    assert [one["customers"] for one in every.record_["segments"]] == [20, 14, 5, 1]
+    found = Segmentation("dbscan", min_share=0.2, **settings).fit(table)
+    assert [one["customers"] for one in found.record_["segments"]] == [20, 14, 6]
+    assert "To these are counted 1 smaller groups with 12" in found.record_["choice"]["reasons"][1]
+    alone = Segmentation("dbscan", min_share=0.4, **settings).fit(table)
+    assert [one["customers"] for one in alone.record_["segments"]] == [20, 20]
+    assert alone.record_["choice"]["reasons"][0].startswith("One group of at least 40")
+    assert alone.curve_["inertia"].tolist() == [665.0]
+    assert alone.record_["choice"]["curve"][0]["silhouette"] is None
+    with pytest.raises(InputError, match=r"no group of at least 0\.3 .* the largest has 0 of 40"):
+        Segmentation("dbscan", prepare=BARE, eps=0.5, min_samples=2, min_share=0.3).fit(table)
+
+
+def test_dbscan__refuses_what_means_nothing():
+    with pytest.raises(UsageError, match=r"model\.eps: 0 must be auto or a number above 0"):
+        Segmentation("dbscan", eps=0).fit(with_strays())
+    with pytest.raises(UsageError, match=r"model\.min_samples: 0 must be auto or a whole number"):
+        Segmentation("dbscan", min_samples=0).fit(with_strays())
+    with pytest.raises(UsageError, match="'eps' means nothing for kind 'kmeans', only for dbscan"):
+        Segmentation(eps=0.5).fit(with_strays())
+    with pytest.raises(UsageError, match="'k' means nothing for kind 'dbscan'"):
+        Segmentation("dbscan", k=3).fit(with_strays())
+
+
+def test_dbscan__refuses_many_columns_out_of_memory():
+    dd = pytest.importorskip("dask.dataframe")
+    rows = np.random.default_rng(0).normal(size=(60, 9))
+    lazy = dd.from_pandas(pd.DataFrame(rows, columns=[f"x{i}" for i in range(9)]), npartitions=2)
+    with pytest.raises(UsageError, match=r"at most 8 columns out of memory, and .* 9.*--pca"):
+        Segmentation("dbscan").fit(lazy)
 
 
 def test_load_model__refuses_a_kind_that_it_does_not_know(tmp_path):

@@ -376,4 +376,4 @@ def _take(rows: Rows) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
 def _answer(values: NDArray[Any], near: Labelled | None, sq_limit: float) -> NDArray[np.int64]:
     if near is None:
         return np.full(len(values), NOISE, np.int64)
-    return density_near.nearest(near, values, sq_limit)
+    return density_near.nearest(near, values, sq_limit)[0]

@@ -70,12 +70,17 @@ def _distances(blocks: Blocks, k: int, n_places: int, random_state: Any) -> Floa
     return np.sort(np.sqrt(found[:, -1]))
 
 
+def default_min_samples(n_features: int) -> int:
+    """Return twice the columns, and at least 4 (Sander et al., DMKD 2(2), 1998)."""
+    return max(4, 2 * n_features)
+
+
 def _checked(X: Any, min_samples: Any, n_places: Any) -> tuple[Blocks, int]:
     check_count("n_places", n_places, least=3)
     if min_samples is not None:
         check_count("min_samples", min_samples)
     blocks = passes.measure(as_blocks(X if is_lazy(X) else as_frame(X)))
-    k = max(4, 2 * blocks.n_features) if min_samples is None else int(min_samples)
+    k = default_min_samples(blocks.n_features) if min_samples is None else int(min_samples)
     check_enough_rows(blocks, k, "a distance")
     return blocks, k
 
