@@ -24,7 +24,12 @@ CHOSEN_COLOUR = "#d55e00"
 MAX_POINTS = 1_000
 
 
-def distance_figure(distances: Sequence[float] | Any, knee: int | None = None) -> figure:
+def distance_figure(
+    distances: Sequence[float] | Any,
+    knee: int | None = None,
+    *,
+    shares: Sequence[float] | None = None,
+) -> figure:
     """Draw distances over the share of rows that have none longer.
 
     Parameters
@@ -33,6 +38,8 @@ def distance_figure(distances: Sequence[float] | Any, knee: int | None = None) -
         By rising distance, as `daskseg.cluster.density.k_distances` returns them.
     knee : int, optional
         The place to mark.
+    shares : array of shape (n_places,), optional
+        Of rows that have none longer, where not all places are given.
 
     Returns
     -------
@@ -52,7 +59,8 @@ def distance_figure(distances: Sequence[float] | Any, knee: int | None = None) -
         raise UsageError(f"knee={knee} is no place among {len(heights)} distances.")
     step = max(1, len(heights) // MAX_POINTS)
     places = sorted({*range(0, last + 1, step), last, *([] if knee is None else [knee])})
-    shares = [(place + 1) / (last + 1) for place in places]
+    if shares is None:
+        shares = [(place + 1) / (last + 1) for place in range(last + 1)]
     top = heights[-1] or 1.0
     plot = canvas(height=320, x_range=(0.0, 1.0), y_range=(0.0, 1.05 * top))
     plot.xaxis.visible = plot.yaxis.visible = plot.ygrid.visible = True
@@ -63,12 +71,12 @@ def distance_figure(distances: Sequence[float] | Any, knee: int | None = None) -
         axis.axis_label_text_font = FONT
         axis.axis_label_text_font_style = "normal"
         axis.axis_label_text_color = INK
-    data = {"x": shares, "y": [heights[place] for place in places]}
+    data = {"x": [shares[place] for place in places], "y": [heights[place] for place in places]}
     plot.add_glyph(
         ColumnDataSource(data=data), Line(x="x", y="y", line_color=LINE_COLOUR, line_width=2.5)
     )
     if knee is not None:
-        share, eps = (knee + 1) / (last + 1), heights[knee]
+        share, eps = shares[knee], heights[knee]
         dot = ColumnDataSource(data={"x": [share], "y": [eps]})
         plot.add_glyph(
             dot, Scatter(x="x", y="y", size=11.0, fill_color=CHOSEN_COLOUR, line_color=None)

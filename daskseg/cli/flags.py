@@ -46,6 +46,7 @@ KEYS = {
     "min_customers": ("model.min_customers", "--min-customers"),
     "scheme": ("label.scheme", "--scheme"),
     "title": ("report.title", "--title"),
+    "map": ("report.map", "--map"),
 }
 
 

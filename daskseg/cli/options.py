@@ -210,6 +210,12 @@ SchemeName = Annotated[
     str | None,
     typer.Option("--scheme", metavar="NAME", help="Naming scheme, or its file. Default: rfm11."),
 ]
+Map = Annotated[
+    str | None,
+    typer.Option(
+        "--map", metavar="umap|tsne", help="Draw a map of the customers in the report (extra maps)."
+    ),
+]
 Title = Annotated[str | None, typer.Option(metavar="TEXT", help="Title of the report.")]
 
 # How the command behaves.

@@ -51,6 +51,7 @@ def rfm(
     seed: opt.Seed = None,
     scheme: opt.SchemeName = None,
     title: opt.Title = None,
+    map_: opt.Map = None,
     force: opt.Force = False,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
@@ -89,6 +90,7 @@ def rfm(
         seed=seed,
         scheme=scheme,
         title=title,
+        map=map_,
     )
     _run("rfm", study, out, force=force, talk=Talk(json, quiet, verbose, debug))
 
@@ -113,6 +115,7 @@ def segment(
     min_customers: opt.MinCustomers = None,
     seed: opt.Seed = None,
     title: opt.Title = None,
+    map_: opt.Map = None,
     force: opt.Force = False,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
@@ -143,6 +146,7 @@ def segment(
         min_customers=min_customers,
         seed=seed,
         title=title,
+        map=map_,
     )
     _run("segment", study, out, force=force, talk=Talk(json, quiet, verbose, debug))
 

@@ -328,6 +328,10 @@ class ReportSection(_Section):
     """How the report looks. Nothing here changes the result."""
 
     title: Text | None = Field(None, description="Title of the report; null: from the project.")
+    map: Literal["umap", "tsne"] | None = Field(
+        None,
+        description="Map of the customers in the report: umap or tsne (extra maps); null: none.",
+    )
 
 
 class Study(_Section):

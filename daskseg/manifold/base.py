@@ -103,7 +103,7 @@ class LandmarkMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RowsEstimat
             If values are missing, infinite or not numbers, if there are fewer than two rows, or
             if labels do not fit them.
         """
-        self._check_library()
+        self.check_library()
         self._check_parameters()
         rows = self._take_features(X)
         seed = seed_of(self.random_state)
@@ -184,7 +184,7 @@ class LandmarkMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RowsEstimat
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    def _check_library(self) -> None:
+    def check_library(self) -> None:
         """Refuse to begin where the library is missing."""
         raise NotImplementedError
 

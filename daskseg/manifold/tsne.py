@@ -99,7 +99,8 @@ class TSNE(LandmarkMap):
         self.n_landmarks = n_landmarks
         self.random_state = random_state
 
-    def _check_library(self) -> None:
+    def check_library(self) -> None:
+        """Refuse to begin without openTSNE, with MissingExtraError."""
         _library()
 
     def _check_parameters(self) -> None:

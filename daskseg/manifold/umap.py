@@ -123,7 +123,8 @@ class UMAP(LandmarkMap):
         self.n_landmarks = n_landmarks
         self.random_state = random_state
 
-    def _check_library(self) -> None:
+    def check_library(self) -> None:
+        """Refuse to begin without umap-learn, with MissingExtraError."""
         _library()
 
     def _check_parameters(self) -> None:

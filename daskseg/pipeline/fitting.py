@@ -23,11 +23,13 @@ from daskseg.errors import DasksegWarning, InputError, UsageError
 from daskseg.features.schemes import Scheme, load_scheme
 from daskseg.features.scores import SCORED, both_cut_ranks, cut_points
 from daskseg.formats import count, percent, significant
+from daskseg.kernels.prepare import prepared_names
 from daskseg.metrics.quantiles import order_statistics
 from daskseg.model_selection.detail import Detail, detail
 from daskseg.model_selection.limits import BusinessLimits
 from daskseg.model_selection.recommend import Recommendation
 from daskseg.model_selection.sweep import Sweep, sweep
+from daskseg.pipeline import structure
 from daskseg.pipeline.models import OWN_NUMBER, FittedModel, fit_model, fit_with_own_number
 from daskseg.pipeline.reduction import reduce_prepared
 from daskseg.preprocessing import Prepare
@@ -43,6 +45,7 @@ from daskseg.segments.profile import (
     value_order,
 )
 from daskseg.segments.record import effects, feature_kind
+from daskseg.segments.reduction import Reduction
 from daskseg.texts import text
 
 
@@ -290,14 +293,17 @@ def _limits(study: Study) -> BusinessLimits:
 
 
 def check_labels(study: Study) -> None:
-    """Refuse a naming scheme or names that cannot be used, before anything is read.
+    """Refuse a naming scheme, names or a map that cannot be had, before anything is read.
 
     Raises
     ------
     UsageError
+    MissingExtraError
     """
     if study.data.kind == "rfm":
         load_scheme(study.label.scheme)
+    if study.report.map is not None:
+        structure.MAPS[study.report.map]().check_library()
     if study.model.kind in OWN_NUMBER:
         return
     k = study.model.k
@@ -355,6 +361,7 @@ def fit_segments(
         finds_own = study.model.kind in OWN_NUMBER
         chosen = find_own(study, prepared) if finds_own else choose(study, prepared)
         grouping = chosen.model.grouping
+        drawn = _drawn(study, chosen.model, prepared, prepared_names(prepare.plan_), reduction)
         clustering = Clustering(positions, prepare.plan_, grouping, reduction)
         with progress.stage("profile"):
             profile = profile_segments(
@@ -389,11 +396,40 @@ def fit_segments(
         below_zero=_of_segments(chosen.model.below_zero[order], grouping),
         quantiles=() if looked is None else _quantiles(looked),
         jaccards=() if looked is None else tuple(_finite(value) for value in looked.jaccards),
-        choice=chosen.record(order),
+        choice={**chosen.record(order), "structure": _structure(drawn, order)},
         curve=chosen.curve,
         notices=_notices(caught),
         facts={"kind": study.model.kind, **chosen.model.facts},
     )
+
+
+def _drawn(
+    study: Study,
+    model: FittedModel,
+    prepared: Blocks,
+    columns: tuple[str, ...],
+    reduction: Reduction | None,
+) -> dict[str, Any]:
+    """Return all that the model adds to the report."""
+    drawn = dict(model.drawn)
+    if model.grouping.has_noise:
+        with progress.stage("noise"):
+            drawn["noise"] = structure.noise(prepared, model.grouping, columns, reduction)
+    if study.report.map is not None:
+        with progress.stage("map"):
+            drawn["map"] = structure.landmark_map(
+                study.report.map, prepared, model.grouping, study.model.seed
+            )
+    return drawn
+
+
+def _structure(drawn: dict[str, Any], order: NDArray[np.intp]) -> dict[str, Any] | None:
+    """Say which segment each cluster of the model is."""
+    if not drawn:
+        return None
+    place = np.empty(len(order), int)
+    place[order] = np.arange(len(order))
+    return {"segment_ids": [f"S{number + 1}" for number in place], **drawn}
 
 
 def _with_noise(order: NDArray[np.intp], grouping: Grouping) -> NDArray[np.intp]:

@@ -8,7 +8,7 @@ segments (see `pipeline.fitting`), what a grouping does (see `segments.grouping`
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -36,6 +36,7 @@ from daskseg.metrics.labelled import label_blocks
 from daskseg.metrics.silhouette import evaluate
 from daskseg.mixture import GaussianMixture
 from daskseg.model_selection.sweep import Sweep
+from daskseg.pipeline import structure
 from daskseg.segments.grouping import (
     CentreGrouping,
     Grouping,
@@ -70,6 +71,8 @@ class FittedModel:
         Of a model whose groups are the rows nearest to its centres.
     scores : LabelScores or None
         Of a model whose groups follow otherwise, without noise.
+    drawn : dict of str to dict
+        What the kind of model adds to the report, as `pipeline.structure` makes it.
     """
 
     grouping: Grouping
@@ -78,6 +81,7 @@ class FittedModel:
     below_zero: Floats
     clusters: Clusters | None = None
     scores: LabelScores | None = None
+    drawn: dict[str, Any] = field(default_factory=dict)
 
 
 def fit_model(kind: str, k: int, prepared: Blocks, found: Sweep) -> FittedModel:
@@ -142,19 +146,19 @@ def _mixture(k: int, prepared: Blocks, found: Sweep) -> FittedModel:
         fitted.weights_[has_rows],
         fitted.precisions_cholesky_[has_rows],
     )
-    return _by_labels(grouping, _facts(fitted), prepared)
+    drawn = {"overlap": structure.overlap(fitted.membership_summary(prepared), has_rows)}
+    return _by_labels(grouping, _facts(fitted), prepared, drawn)
 
 
 def _bisecting(k: int, prepared: Blocks, found: Sweep) -> FittedModel:
     fitted = BisectingKMeans(k, random_state=found.seed).fit(prepared)
     centres = np.asarray(fitted.cluster_centers_, dtype=np.float64)
     grouping = SplitGrouping(centres, fitted.children_, fitted.split_centers_)
-    facts = {
-        "n_passes": float(fitted.n_passes_),
-        "children": fitted.children_.tolist(),
-        "split_gains": fitted.split_gains_.tolist(),
-    }
-    return _by_labels(grouping, facts, prepared)
+    drawn = {}
+    if len(centres) > 1:
+        parts = fitted.children_, fitted.split_gains_, fitted.cluster_weights_
+        drawn["tree"] = structure.split_tree(*parts)
+    return _by_labels(grouping, {"n_passes": float(fitted.n_passes_)}, prepared, drawn)
 
 
 def _agglomerative(k: int, prepared: Blocks, found: Sweep) -> FittedModel:
@@ -163,7 +167,11 @@ def _agglomerative(k: int, prepared: Blocks, found: Sweep) -> FittedModel:
     centres = np.asarray(fitted.cluster_centers_, dtype=np.float64)
     grouping = PlaceGrouping(centres, fitted.micro_places_, table)
     facts = {"n_passes": float(fitted.n_passes_), "n_leaves": fitted.n_leaves_}
-    return _by_labels(grouping, facts, prepared)
+    drawn = {}
+    if fitted.n_leaves_ > 1:
+        parts = fitted.linkage_, fitted.micro_weights_, fitted.n_clusters_
+        drawn["tree"] = structure.tree(*parts)
+    return _by_labels(grouping, facts, prepared, drawn)
 
 
 def _consensus(k: int, prepared: Blocks, found: Sweep) -> FittedModel:
@@ -177,10 +185,8 @@ def _consensus(k: int, prepared: Blocks, found: Sweep) -> FittedModel:
         "is_stable": fitted.is_stable_,
         "stability": fitted.stability_,
         "null_stability": fitted.null_stability_,
-        "within": fitted.within_.tolist(),
-        "nearest_other": fitted.nearest_other_.tolist(),
     }
-    return _by_labels(grouping, facts, prepared)
+    return _by_labels(grouping, facts, prepared, {"agreement": structure.agreement(fitted)})
 
 
 def _dbscan(prepared: Blocks, settings: ModelSection) -> FittedModel:
@@ -194,10 +200,12 @@ def _dbscan(prepared: Blocks, settings: ModelSection) -> FittedModel:
     if min_samples == "auto":
         min_samples = default_min_samples(prepared.n_features)
     facts: dict[str, Any] = {"suggested": None}
+    drawn: dict[str, Any] = {}
     if eps == "auto":
         advice = suggest_eps(prepared, min_samples=min_samples, random_state=settings.seed)
         eps = advice.eps
         facts["suggested"] = {"n_places": len(advice.distances), "core_share": advice.core_share}
+        drawn["distances"] = structure.distances(advice)
     fitted = DBSCAN(eps, min_samples=min_samples, random_state=settings.seed).fit(prepared)
     if not hasattr(fitted, "components_"):
         raise MemoryBudgetError(
@@ -233,7 +241,7 @@ def _dbscan(prepared: Blocks, settings: ModelSection) -> FittedModel:
             "small_share": float(sizes[~is_kept].sum()) / len(labels),
         }
     )
-    return _by_labels(grouping, facts, prepared)
+    return _by_labels(grouping, facts, prepared, drawn)
 
 
 def _means(points: Floats, labels: NDArray[np.int32], n_groups: int) -> Floats:
@@ -266,10 +274,13 @@ def _hdbscan(prepared: Blocks, settings: ModelSection) -> FittedModel:
         "n_landmarks": len(order),
         "agreement": fitted.agreement_.tolist(),
     }
-    return _by_labels(grouping, facts, prepared)
+    drawn = {"reachability": structure.reachability(marks)}
+    return _by_labels(grouping, facts, prepared, drawn)
 
 
-def _by_labels(grouping: Grouping, facts: dict[str, Any], prepared: Blocks) -> FittedModel:
+def _by_labels(
+    grouping: Grouping, facts: dict[str, Any], prepared: Blocks, drawn: dict[str, Any]
+) -> FittedModel:
     labelled = label_blocks(prepared, partial(_labels, grouping=grouping), noise_label=NOISE)
     n_groups = len(grouping.centres)
     of_groups, below_zero = np.full(n_groups, np.nan), np.full(n_groups, np.nan)
@@ -282,9 +293,8 @@ def _by_labels(grouping: Grouping, facts: dict[str, Any], prepared: Blocks) -> F
         facts = {**facts, "noise_share": 1.0 - float(np.cumsum(scores.sizes)[-1]) / n_rows}
     places = scores.labels.astype(np.intp)
     of_groups[places], below_zero[places] = scores.of_labels, scores.below_zero
-    return FittedModel(
-        grouping, {"inertia": scores.inertia, **facts}, of_groups, below_zero, scores=scores
-    )
+    facts = {"inertia": scores.inertia, **facts}
+    return FittedModel(grouping, facts, of_groups, below_zero, scores=scores, drawn=drawn)
 
 
 def _labels(values: NDArray[Any], grouping: Grouping) -> NDArray[np.int32]:

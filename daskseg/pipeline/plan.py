@@ -54,13 +54,15 @@ PASSES: dict[str, Range] = {
     "cut-points": (2, 4),  # of the R, F and M scores
     "components": (2, 3),
     "choose-k": (3, 3.2),  # ranges with sample, sums, silhouettes; a pilot of large samples
+    "noise": (1, 1),  # by which feature customers in no segment differ
+    "map": (4, 9),  # labels 1, components 2-4, landmarks 1-2, places
     "profile": (5, 9),  # quantiles of all and of segments 2-4 each, sums 1
     "score": (1, 1),
 }
 FIT_PASSES: dict[str, Range] = {
     "kmeans": (3, 5),  # steps 1-3, and 2 for the silhouettes
     "minibatch": (3, 6),  # batches 1-3, error and silhouettes 2-3
-    "mixture": (5, 9),  # ranges 1, steps 1-5, silhouettes 3
+    "mixture": (6, 10),  # ranges 1, steps 1-5, overlaps 1, silhouettes 3
     "bisecting": (4, 7),  # ranges and sums 1-4, silhouettes 3
     "agglomerative": (4, 5),  # ranges and sums 1-2, silhouettes 3
     "consensus": (4, 5),  # the same
@@ -362,11 +364,16 @@ def _fit_stages(
     if study.model.kind not in OWN_NUMBER:
         passes = PASSES["choose-k"]
         stages.append(stage("choose-k", passes, n_active, speed.prepare + sweep_label, search_s))
+    drawn = ["noise"] if study.model.kind in OWN_NUMBER else []
+    if study.report.map is not None:
+        drawn.append("map")
+    labelling = speed.prepare + speed.label
     return [
         *stages,
-        stage("fit", FIT_PASSES[study.model.kind], n_active, speed.prepare + speed.label),
+        stage("fit", FIT_PASSES[study.model.kind], n_active, labelling),
+        *(stage(name, PASSES[name], n_active, labelling) for name in drawn),
         stage("profile", PASSES["profile"], n_all, speed.prepare * n_all / n_active),
-        stage("score", PASSES["score"], n_all, speed.prepare + speed.label + ID_S),
+        stage("score", PASSES["score"], n_all, labelling + ID_S),
         Stage("report", (0, 0), 0, (REPORT_S, SLACK * REPORT_S), features_peak),
     ]
 

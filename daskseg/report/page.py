@@ -15,7 +15,18 @@ from bokeh.model import Model
 
 from daskseg.errors import ArtifactError
 from daskseg.publish import replacing_file
-from daskseg.report import appendix, blocks, evidence, figures, firmness, flows, maps, views
+from daskseg.report import (
+    appendix,
+    blocks,
+    evidence,
+    figures,
+    firmness,
+    flows,
+    maps,
+    model_block,
+    structure,
+    views,
+)
 from daskseg.report.embed import bokeh_script, figure_document
 from daskseg.report.markup import Html, script_json, tag
 from daskseg.report.views import Record
@@ -60,6 +71,7 @@ def render_html(record: Record) -> str:
     >>> page = render_html(json.loads(Path("out/report.json").read_text()))  # doctest: +SKIP
     """
     _check(record)
+    added = structure.parts(record)
     body = [
         block
         for block in (
@@ -67,6 +79,7 @@ def render_html(record: Record) -> str:
             blocks.size_block(record),
             blocks.map_block(record),
             blocks.choice_block(record),
+            model_block.model_block(added),
             blocks.firm_block(record),
             blocks.moves_block(record),
             appendix.cleaning_block(record),
@@ -94,7 +107,7 @@ def render_html(record: Record) -> str:
                 body,
             ),
             tag("footer", _made_by(record)),
-            _scripts(record),
+            _scripts(record, added),
         ),
         lang="en-GB",
     )
@@ -174,12 +187,12 @@ def _made_by(record: Record) -> Html:
     return tag("p", text("report.page.made_by", version=version))
 
 
-def _scripts(record: Record) -> Html:
+def _scripts(record: Record, added: tuple[structure.Part, ...]) -> Html:
     """Put the figures, Bokeh and the starting lines behind the text, which shows at once."""
     parts = [
         tag(
             "script",
-            script_json(figure_document(_figures(record))),
+            script_json(figure_document(_figures(record, added))),
             id="figures",
             type="application/json",
         ),
@@ -189,7 +202,7 @@ def _scripts(record: Record) -> Html:
     return Html("\n".join(parts))
 
 
-def _figures(record: Record) -> dict[str, Model]:
+def _figures(record: Record, added: tuple[structure.Part, ...]) -> dict[str, Model]:
     feature_map = maps.feature_map(record)
     rules = maps.rules(record)
     firm, moved = firmness.firmness(record), firmness.moves(record)
@@ -197,6 +210,7 @@ def _figures(record: Record) -> dict[str, Model]:
         "figure-size": figures.size_figure(views.size(record)),
         "figure-map": None if feature_map is None else figures.heat_figure(feature_map),
         **figures.choice_figures(evidence.choice(record).panels),
+        **{model_block.figure_id(part): part.figure for part in added},
         "figure-silhouettes": firm and flows.silhouettes_figure(firm),
         "figure-jaccards": firm and flows.jaccards_figure(firm),
         "figure-moves": None if moved is None else flows.moves_figure(moved),

@@ -60,7 +60,7 @@ def test_study__fills_in_every_default():
             "min_samples": "auto",
         },
         "label": {"scheme": "rfm11", "min_fit": 0.5, "names": {}},
-        "report": {"title": None},
+        "report": {"title": None, "map": None},
     }
 
 
