@@ -140,7 +140,7 @@ class Prepare(TransformerMixin, BaseEstimator):
         X = as_frame(X)
         same_columns(getattr(X, "columns", None), getattr(self, "feature_names_in_", None))
         names = prepared_names(self.plan_)
-        func = partial(_prepare_rows, plan=self.plan_, missing=self.missing)
+        func = partial(prepare_rows, plan=self.plan_, missing=self.missing)
         if isinstance(X, Blocks):
             return X.map(func, n_features=len(names), columns=names, dtype="float64")
         return map_rows(
@@ -270,7 +270,7 @@ def _is_heavy(skew: NDArray[np.float64]) -> bool:
     return bool(plain > HEAVY_SKEW and abs(logged) < plain)
 
 
-def _prepare_rows(
+def prepare_rows(
     values: NDArray[Any], plan: tuple[FeaturePlan, ...], missing: str
 ) -> NDArray[np.float64]:
     """Prepare one block after checking what the fit checked."""

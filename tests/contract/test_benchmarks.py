@@ -469,6 +469,19 @@ def test_mixture__sets_likelihoods_side_by_side(tmp_path):
     assert "scikit-learn best of 10" in done.stdout
 
 
+def test_mixed__finds_planted_groups(tmp_path):
+    results = tmp_path / "mixed.jsonl"
+    options = ["--set", "both tell,categories tell", "--rows", "400", "--seeds", "1"]
+    done = run_module("compare.mixed", *options, "--results", results)
+    assert done.returncode == 0, done.stderr
+    (line,) = records.read(results)
+    for found in line["sets"]:
+        own = found["ways"]["MixedEncoder, KMeans"]
+        assert own["ari"] > 0.5
+        assert own["ari"] >= found["ways"]["indicators, KMeans"]["ari"]
+    assert "MixedEncoder, KMeans" in done.stdout
+
+
 def test_hierarchy__sets_cuts_beside_those_of_all_rows(tmp_path):
     results = tmp_path / "hierarchy.jsonl"
     options = ["--set", "gauss-10", "--rows", "1500", "--k", "2,9", "--micro", "200"]

@@ -84,7 +84,7 @@ def test_hdbscan__landmarks_find_what_all_rows_show(method):
     assert model.n_clusters_ == 4
     assert adjusted_rand_score(model.labels_, reference.labels_) > 0.95
     both = (model.labels_ >= 0) & (reference.labels_ >= 0)
-    assert adjusted_rand_score(model.labels_[both], reference.labels_[both]) > 0.999
+    assert adjusted_rand_score(model.labels_[both], reference.labels_[both]) > 0.99
     assert (model.n_found_ == 5).all()
     assert model.agreement_.shape == (4,)
     assert (model.agreement_ > 0.9).all()
