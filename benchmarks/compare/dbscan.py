@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 import zarr
 
-from benchmarks import instruments, processes, real, records
+from benchmarks import instruments, processes, real, records, workers
 from benchmarks.compare import hdbscan
 from benchmarks.stores import chunk_rows
 
@@ -41,7 +41,6 @@ SETTINGS: dict[str, tuple[float, int]] = {
     "spheres": (1.2, 10),
 }
 LIMIT_SET, LIMIT_EPS, LIMIT_SAMPLES = "bars", 0.1, 10
-LIMIT_BYTES = 2**30
 BOX_ROWS = 20_000
 """Small enough that every set is cut into boxes."""
 Result = dict[str, Any]
@@ -153,30 +152,15 @@ def boxes_same(job: Job) -> Result:
 
 def daskseg_limit(job: Job) -> Result:
     """Fit a store on two workers of 1 GiB; labels are part of it."""
-    import distributed  # noqa: PLC0415
-
     from daskseg.cluster import DBSCAN  # noqa: PLC0415
 
-    with (
-        distributed.LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            memory_limit=LIMIT_BYTES,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            local_directory=str(job.folder / "spill"),
-        ) as workers,
-        distributed.Client(workers) as client,
-    ):
-        before = client.run(os.getpid)
+    with workers.watched(job.folder) as watched:
         model = DBSCAN(job.eps, min_samples=job.min_samples)
         plan = model.plan(job.store)
         with instruments.timing_passes() as clock:
             started = time.perf_counter()
             model.fit(job.store)
             wall_s = time.perf_counter() - started
-        peaks, after = client.run(hdbscan._peak_bytes), client.run(os.getpid)
     sizes = np.sort(np.bincount(model._core_labels))[::-1]
     return {
         "wall_s": wall_s,
@@ -188,9 +172,7 @@ def daskseg_limit(job: Job) -> Result:
         "n_clusters": int(model.n_clusters_),
         "noise": model.noise_share_,
         "largest": sizes[:5].tolist(),
-        "worker_peak_bytes": sorted(peaks.values()),
-        "client_peak_bytes": hdbscan._peak_bytes(),
-        "restarts": len(set(before.values()) - set(after.values())),
+        **watched,
     }
 
 
@@ -247,7 +229,7 @@ def limit(name: str, folder: Path, arguments: argparse.Namespace) -> Result:
 
     write_store(job.store, arguments.limit_rows, block)
     about = {"n_rows": arguments.limit_rows, "n_features": block(0, 1).shape[1]}
-    about |= {"eps": job.eps, "min_samples": job.min_samples, "limit_bytes": LIMIT_BYTES}
+    about |= {"eps": job.eps, "min_samples": job.min_samples, "limit_bytes": workers.LIMIT_BYTES}
     return {**about, "run": _run("limit", job, arguments)}
 
 

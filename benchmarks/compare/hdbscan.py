@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import re
 import resource
 import sys
 import tempfile
@@ -25,13 +23,12 @@ from typing import Any
 import numpy as np
 import zarr
 
-from benchmarks import processes, records
+from benchmarks import processes, records, workers
 from benchmarks.stores import chunk_rows
 
 RESULTS = records.RESULTS / "hdbscan.jsonl"
 MIN_SHARE, MIN_SAMPLES = 0.02, 10
 WARM_ROWS = 2_000
-LIMIT_BYTES = 2**30
 BLOCK_ROWS = 100_000
 Random = np.random.Generator
 Result = dict[str, Any]
@@ -162,32 +159,13 @@ def sklearn_same(arguments: argparse.Namespace) -> Result:
     return facts
 
 
-def _peak_bytes() -> int:
-    content = Path("/proc/self/status").read_text(encoding="ascii")
-    found = re.search(r"VmHWM:\s+(\d+) kB", content)
-    return int(found[1]) * 1024 if found else 0
-
-
 def daskseg_limit(arguments: argparse.Namespace) -> Result:
     """Fit a store on two workers of 1 GiB, then compute the labels, strengths and nearest."""
     import dask  # noqa: PLC0415
-    import distributed  # noqa: PLC0415
 
     from daskseg.cluster import HDBSCAN  # noqa: PLC0415
 
-    with (
-        distributed.LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            memory_limit=LIMIT_BYTES,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            local_directory=str(arguments.folder / "spill"),
-        ) as workers,
-        distributed.Client(workers) as client,
-    ):
-        before = client.run(os.getpid)
+    with workers.watched(arguments.folder) as watched:
         started = time.perf_counter()
         # The landmarks' default number, however many rows.
         model = HDBSCAN(MIN_SHARE, min_samples=MIN_SAMPLES, random_state=arguments.seed)
@@ -195,7 +173,6 @@ def daskseg_limit(arguments: argparse.Namespace) -> Result:
         fitted = time.perf_counter()
         labels, _, nearest = dask.compute(model.labels_, model.probabilities_, model.nearest_)
         ended = time.perf_counter()
-        peaks, after = client.run(_peak_bytes), client.run(os.getpid)
     return {
         "wall_s": ended - started,
         "fit_s": fitted - started,
@@ -206,8 +183,7 @@ def daskseg_limit(arguments: argparse.Namespace) -> Result:
         "without_cluster": int(np.sum(nearest < 0)),
         "n_found": model.n_found_.tolist(),
         "agreement": model.agreement_.tolist(),
-        "worker_peak_bytes": sorted(peaks.values()),
-        "restarts": len(set(before.values()) - set(after.values())),
+        **watched,
     }
 
 

@@ -469,6 +469,18 @@ def test_mixture__sets_likelihoods_side_by_side(tmp_path):
     assert "scikit-learn best of 10" in done.stdout
 
 
+def test_maps__draws_digits_and_watches_the_workers(tmp_path):
+    pytest.importorskip("openTSNE")
+    results = tmp_path / "maps.jsonl"
+    options = ["--way", "daskseg TSNE", "--set", "blobs", "--rows", "3e4"]
+    done = run_module("compare.maps", *options, "--results", results, "--scratch", tmp_path)
+    assert done.returncode == 0, done.stderr
+    digits, limit = (line["run"] for line in records.read(results))
+    assert digits["trustworthiness"] > 0.95
+    assert (limit["status"], limit["n_drawn"], limit["restarts"]) == ("ok", 30_000, 0)
+    assert "daskseg TSNE" in done.stdout
+
+
 def test_mixed__finds_planted_groups(tmp_path):
     results = tmp_path / "mixed.jsonl"
     options = ["--set", "both tell,categories tell", "--rows", "400", "--seeds", "1"]
