@@ -207,6 +207,7 @@ COMMON_FLAGS = [
     (("--min-customers", "250"), "model.min_customers", 250),
     (("--seed", "42"), "model.seed", 42),
     (("--title", "<Shop>"), "report.title", "<Shop>"),
+    (("--map", "tsne"), "report.map", "tsne"),
 ]
 RFM_FLAGS = [
     (("--snapshot", "2026-01-31"), "data.snapshot", "2026-01-31"),

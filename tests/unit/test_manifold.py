@@ -42,7 +42,7 @@ class Flat(LandmarkMap):
         self.n_landmarks = n_landmarks
         self.random_state = random_state
 
-    def _check_library(self):
+    def check_library(self):
         pass
 
     def _n_neighbors(self, n_landmarks):
